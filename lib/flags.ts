@@ -33,14 +33,17 @@ export function parseFlags<C>(
   program: string,
   flags: Flags<C>,
   args: readonly string[],
-  env: { readonly prefix: string; readonly variables: Readonly<Record<string, string | undefined>> } | undefined = undefined,
+  env:
+    | { readonly prefix: string; readonly variables: Readonly<Record<string, string | undefined>> }
+    | undefined = undefined,
 ): C {
   const texts = readTexts(program, flags, args);
   const config: Partial<C> = {};
   for (const key of keysOf(flags)) {
     const flag = flags[key];
     const variable = env && `${env.prefix}${flag.flag.replaceAll("-", "_").toUpperCase()}`;
-    const text = texts.get(flag.flag) ?? (variable === undefined ? undefined : env?.variables[variable]) ?? flag.default;
+    const text =
+      texts.get(flag.flag) ?? (variable === undefined ? undefined : env?.variables[variable]) ?? flag.default;
     if (text === undefined) {
       throw new UsageError(`cannot start ${program}: --${flag.flag} is missing; it says ${flag.help}`);
     }
@@ -59,7 +62,8 @@ export function renderFlags<C>(flags: Flags<C>): string {
   const rows = keysOf(flags).map((key) => {
     const flag = flags[key];
     const left = flag.switch === true ? `--${flag.flag}` : `--${flag.flag} ${flag.value ?? "VALUE"}`;
-    const standard = flag.default === undefined ? "(required)" : flag.default === "" ? "" : `(default ${flag.default})`;
+    const standard =
+      flag.default === undefined ? "(required)" : flag.default === "" ? "" : `(default ${flag.default})`;
     return [left, `${flag.help} ${standard}`.trim()] as const;
   });
   const width = Math.min(38, Math.max(...rows.map(([left]) => left.length), 0));
@@ -108,7 +112,8 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 /** A duration as Go writes it (`1m30s`, `250ms`); in milliseconds. */
 export function duration(value: string): number {
   if (value === "0") return 0;
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(value)) throw new Error(`want a duration such as "30s", "250ms" or "1h30m"`);
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(value))
+    throw new Error(`want a duration such as "30s", "250ms" or "1h30m"`);
   let total = 0;
   for (const [, amount = "0", , unit = "ms"] of value.matchAll(/(\d+(\.\d+)?)(ms|s|m|h)/g)) {
     total += Number(amount) * (unitMs[unit] ?? 1);
@@ -124,7 +129,12 @@ function readTexts<C>(program: string, flags: Flags<C>, args: readonly string[])
   const byName = new Map(keysOf(flags).map((key) => [flags[key].flag, flags[key]]));
   const { tokens } = parseArgs({
     args: args.map((arg) => (/^-[a-zA-Z-]{2,}/.test(arg) && !arg.startsWith("--") ? `-${arg}` : arg)), // `-etcd-prefix`, as flannel's flags are written
-    options: Object.fromEntries([...byName].map(([name, flag]) => [name, { type: flag.switch === true ? "boolean" : "string" } as const])),
+    options: Object.fromEntries(
+      [...byName].map(([name, flag]) => [
+        name,
+        { type: flag.switch === true ? "boolean" : "string" } as const,
+      ]),
+    ),
     strict: false,
     tokens: true,
     allowPositionals: true,
@@ -134,7 +144,9 @@ function readTexts<C>(program: string, flags: Flags<C>, args: readonly string[])
   for (const token of tokens) {
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
-      throw new UsageError(`cannot start ${program}: "${token.value}" is one word too many; see ${program} --help`);
+      throw new UsageError(
+        `cannot start ${program}: "${token.value}" is one word too many; see ${program} --help`,
+      );
     }
     const negated = token.name.startsWith("no-") && !byName.has(token.name) ? token.name.slice(3) : undefined;
     const flag = byName.get(negated ?? token.name);
@@ -142,7 +154,8 @@ function readTexts<C>(program: string, flags: Flags<C>, args: readonly string[])
       throw new UsageError(`cannot start ${program}: unknown flag --${token.name}; see ${program} --help`);
     }
     if (flag.switch === true) texts.set(flag.flag, negated === undefined ? (token.value ?? "true") : "false");
-    else if (token.value === undefined) throw new UsageError(`cannot start ${program}: --${flag.flag} needs a value; it says ${flag.help}`);
+    else if (token.value === undefined)
+      throw new UsageError(`cannot start ${program}: --${flag.flag} needs a value; it says ${flag.help}`);
     else texts.set(flag.flag, token.value);
   }
   return texts;

@@ -1,4 +1,4 @@
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 
 /** An event and its data: fixed text, no interpolation. */
 export interface Log {
@@ -15,7 +15,7 @@ export type LogData = Readonly<Record<string, unknown>>;
 
 /** Writes one JSON line an event to standard error. */
 export function jsonLog(program: string, level: "debug" | "info" | "warn" | "error" = "info"): Log {
-  const logger = pino(
+  const logger: Logger = pino(
     {
       level,
       base: { program },
@@ -40,15 +40,20 @@ export const noLog: Log = {
 /** The message of an error and of what caused it, in one line: `a: b: c`. */
 export function errorText(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
-  const own = cause instanceof AggregateError && cause.message === "" ? cause.errors.map(errorText).join("; ") : cause.message;
+  const own =
+    cause instanceof AggregateError && cause.message === ""
+      ? cause.errors.map(errorText).join("; ")
+      : cause.message;
   if (cause.cause === undefined || cause.cause === null) return own;
   const inner = errorText(cause.cause);
   return own.includes(inner) ? own : `${own}: ${inner}`;
 }
 
-function wrap(logger: ReturnType<typeof pino>): Log {
-  const write = (level: "debug" | "info" | "warn" | "error") => (event: string, data: LogData = {}) =>
-    logger[level](readable(data), event);
+function wrap(logger: Logger): Log {
+  const write =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (event: string, data: LogData = {}) =>
+      logger[level](readable(data), event);
   return {
     debug: write("debug"),
     info: write("info"),

@@ -48,7 +48,9 @@ export class WorkQueue<K extends string> {
       return;
     }
     if (!this.#ready.has(key) && this.#ready.size >= this.#limit) {
-      throw new RangeError(`cannot queue "${key}": ${this.#limit} keys are waiting; raise the limit of this queue`);
+      throw new RangeError(
+        `cannot queue "${key}": ${this.#limit} keys are waiting; raise the limit of this queue`,
+      );
     }
     this.#ready.add(key);
     this.#waiters.shift()?.();

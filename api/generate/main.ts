@@ -26,7 +26,10 @@ await mkdir(target, { recursive: true });
 await write("kubernetes.ts", renderTypes(models));
 await write(
   "schema.json",
-  JSON.stringify({ apiVersion: "1.36", models: Object.fromEntries([...models].map(([name, m]) => [name, m])) }),
+  JSON.stringify({
+    apiVersion: "1.36",
+    models: Object.fromEntries([...models].map(([name, m]) => [name, m])),
+  }),
 );
 
 /** Written beside the target and renamed, so that a reader never sees half a file. */

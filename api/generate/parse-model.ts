@@ -32,10 +32,14 @@ export function parseModel(declaration: string, code: string): Model | undefined
     description: comment(head.slice(head.lastIndexOf("/**"))),
     fields: attributes.map((attribute: Record<string, string>) => {
       const name = attribute["name"] ?? "";
-      const property = new RegExp(`(/\\*\\*(?:(?!\\*/)[\\s\\S])*\\*/)?\\s*'${name}'(\\??):`).exec(declaration);
+      const property = new RegExp(`(/\\*\\*(?:(?!\\*/)[\\s\\S])*\\*/)?\\s*'${name}'(\\??):`).exec(
+        declaration,
+      );
       return {
         name: attribute["baseName"] ?? name,
-        type: (attribute["type"] ?? "any").replaceAll(/\b[A-Z]\w+\b/g, (word) => (word === "Array" ? word : shortName(word))),
+        type: (attribute["type"] ?? "any").replaceAll(/\b[A-Z]\w+\b/g, (word) =>
+          word === "Array" ? word : shortName(word),
+        ),
         format: attribute["format"] ?? "",
         required: property?.[2] === "",
         description: comment(property?.[1] ?? ""),
