@@ -119,7 +119,7 @@ export class WatchCache<T extends KubeObject> {
       revision = page.metadata.resourceVersion ?? "";
       next = page.metadata.continue;
     } while (next !== undefined && next !== "");
-    for (const key of [...this.#all.keys()]) if (!listed.has(key)) this.#set(key, undefined);
+    for (const key of this.#all.keys()) if (!listed.has(key)) this.#set(key, undefined);
     for (const [key, object] of listed) this.#set(key, object);
     this.#lastError = undefined;
     if (!this.#synced) {

@@ -33,9 +33,7 @@ export function parseFlags<C>(
   program: string,
   flags: Flags<C>,
   args: readonly string[],
-  env:
-    | { readonly prefix: string; readonly variables: Readonly<Record<string, string | undefined>> }
-    | undefined = undefined,
+  env?: { readonly prefix: string; readonly variables: Readonly<Record<string, string | undefined>> },
 ): C {
   const texts = readTexts(program, flags, args);
   const config: Partial<C> = {};
