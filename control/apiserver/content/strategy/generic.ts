@@ -1,0 +1,83 @@
+import type { FieldError, ResourceDefinition, StoredObject, Strategy } from "../../../model.ts";
+import { sameMeaning } from "../json.ts";
+import { validateMetadata, validateMetadataUpdate } from "./metadata.ts";
+
+/** What the resource table knows of a kind. */
+export interface KindTraits {
+  readonly kind: string;
+  readonly group: string;
+  readonly namespaced: boolean;
+  readonly nameRule: ResourceDefinition["nameRule"];
+  readonly hasStatus: boolean;
+}
+
+/** What a kind adds to the generic strategy; each part is pure and may be left out. */
+export interface KindRules {
+  /** Kinds whose metadata.generation counts changes of the spec. */
+  readonly generation?: true;
+  readonly defaults?: (object: StoredObject) => StoredObject;
+  /** The status a new object starts with; empty unless said. */
+  readonly initialStatus?: (object: StoredObject) => unknown;
+  readonly prepareUpdate?: (next: StoredObject, before: StoredObject) => StoredObject;
+  readonly validate?: (object: StoredObject) => readonly FieldError[];
+  readonly validateUpdate?: (next: StoredObject, before: StoredObject) => readonly FieldError[];
+  readonly gracePeriodSeconds?: (object: StoredObject) => number;
+  readonly allowCreateOnUpdate?: true;
+  readonly conditionalUpdateOnly?: true;
+}
+
+/** Splits spec from status where the kind has `/status`, counts generations, validates metadata. */
+export function genericStrategy(traits: KindTraits, rules: KindRules): Strategy {
+  const defaults = rules.defaults ?? ((object: StoredObject) => object);
+  const validate = (object: StoredObject): readonly FieldError[] => [
+    ...validateMetadata(object, traits),
+    ...(rules.validate?.(object) ?? []),
+  ];
+  return {
+    defaults,
+    prepareCreate: (object) => {
+      const fresh = rules.generation === undefined ? object : withGeneration(object, 1);
+      return traits.hasStatus ? withStatus(fresh, rules.initialStatus?.(fresh)) : fresh;
+    },
+    prepareUpdate: (next, before) => {
+      const split = traits.hasStatus ? withStatus(next, before["status"]) : next;
+      const prepared = rules.prepareUpdate?.(split, before) ?? split;
+      return rules.generation === undefined ? prepared : countGeneration(prepared, before);
+    },
+    prepareStatusUpdate: (next, before) => ({
+      ...before,
+      metadata: {
+        ...next.metadata,
+        ...(before.metadata.generation === undefined ? {} : { generation: before.metadata.generation }),
+      },
+      ...("status" in next ? { status: next["status"] } : {}),
+    }),
+    validateCreate: validate,
+    validateUpdate: (next, before) => [
+      ...validateMetadataUpdate(next, before),
+      ...validate(next),
+      ...(rules.validateUpdate?.(next, before) ?? []),
+    ],
+    gracePeriodSeconds: rules.gracePeriodSeconds ?? (() => 0),
+    allowCreateOnUpdate: rules.allowCreateOnUpdate ?? false,
+    allowUnconditionalUpdate: rules.conditionalUpdateOnly === undefined,
+  };
+}
+
+const withGeneration = (object: StoredObject, generation: number): StoredObject => ({
+  ...object,
+  metadata: { ...object.metadata, generation },
+});
+
+function withStatus(object: StoredObject, status: unknown): StoredObject {
+  const { status: _dropped, ...rest } = object;
+  return status === undefined
+    ? { ...rest, apiVersion: object.apiVersion, kind: object.kind, metadata: object.metadata }
+    : { ...object, status };
+}
+
+/** The spec (for kinds without one: everything but metadata and status) decides. */
+function countGeneration(next: StoredObject, before: StoredObject): StoredObject {
+  const generation = before.metadata.generation ?? 1;
+  return withGeneration(next, sameMeaning(next["spec"], before["spec"]) ? generation : generation + 1);
+}
