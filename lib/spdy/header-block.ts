@@ -1,0 +1,93 @@
+import { createInflate, type Inflate } from "node:zlib";
+import { headerDictionary } from "./dictionary.ts";
+
+/** Headers of a stream: names in lower case, several values of one name joined by NUL. */
+export type Headers = Readonly<Record<string, string>>;
+
+const maxHeaderBytes = 64 * 1024;
+
+/** Reads header blocks of one direction of a session: they share one compression context, so order matters. */
+export class HeaderReader {
+  readonly #inflate: Inflate = createInflate({
+    dictionary: headerDictionary,
+    chunkSize: maxHeaderBytes,
+  });
+  #failure: Error | undefined;
+
+  constructor() {
+    this.#inflate.on("error", (cause) => {
+      this.#failure = cause;
+    });
+  }
+
+  /** @throws when the block does not decompress to headers. */
+  async read(block: Buffer): Promise<Headers> {
+    await new Promise<void>((resolve, reject) => {
+      this.#inflate.once("error", reject);
+      this.#inflate.write(block, () => {
+        this.#inflate.off("error", reject);
+        resolve();
+      });
+    });
+    if (this.#failure !== undefined) throw this.#failure;
+    const bytes: unknown = this.#inflate.read();
+    return parseHeaders(Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0));
+  }
+
+  close(): void {
+    this.#inflate.destroy();
+  }
+}
+
+/**
+ * Writes header blocks of one direction. The blocks are stored, not compressed: a valid zlib stream all the same
+ * (RFC 1950, RFC 1951 section 3.2.4), written without waiting; our headers are a few dozen bytes.
+ */
+export class HeaderWriter {
+  #started = false;
+
+  write(headers: Headers): Buffer {
+    const plain = formatHeaders(headers);
+    const stored = Buffer.alloc(5);
+    stored.writeUInt8(0, 0);
+    stored.writeUInt16LE(plain.length, 1);
+    stored.writeUInt16LE(~plain.length & 0xffff, 3);
+    const start = this.#started ? [] : [Buffer.from([0x78, 0x01])];
+    this.#started = true;
+    return Buffer.concat([...start, stored, plain]);
+  }
+}
+
+function parseHeaders(bytes: Buffer): Headers {
+  const headers: Record<string, string> = {};
+  if (bytes.length === 0) return headers;
+  let offset = 4;
+  const text = (): string => {
+    const length = bytes.readUInt32BE(offset);
+    const value = bytes.toString("latin1", offset + 4, offset + 4 + length);
+    offset += 4 + length;
+    return value;
+  };
+  const count = bytes.readUInt32BE(0);
+  for (let index = 0; index < count; index += 1) {
+    const name = text().toLowerCase();
+    headers[name] = text();
+  }
+  return headers;
+}
+
+function formatHeaders(headers: Headers): Buffer {
+  const entries = Object.entries(headers);
+  const count = Buffer.alloc(4);
+  count.writeUInt32BE(entries.length);
+  const text = (value: string): Buffer => {
+    const bytes = Buffer.from(value, "latin1");
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+  };
+  return Buffer.concat([
+    count,
+    ...entries.flatMap(([name, value]) => [text(name.toLowerCase()), text(value)]),
+  ]);
+}
