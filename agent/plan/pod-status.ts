@@ -1,0 +1,83 @@
+import type { Pod, PodCondition, PodStatus } from "#api/generated/kubernetes.ts";
+import { newestSandbox } from "./container-records.ts";
+import { apiTime, containerStatuses, isInitialized, type StatusInput } from "./container-statuses.ts";
+import { mustStop } from "./pod-actions.ts";
+import { ownedConditions, podConditions } from "./pod-conditions.ts";
+import { type Phase, podPhase } from "./pod-phase.ts";
+import { qosClass } from "./qos.ts";
+
+/** What a Pod's status is made from. */
+export interface PodStatusInput extends StatusInput {
+  /** The node's addresses, primary family first. */
+  readonly hostIps: readonly string[];
+  /** Wall time at which the agent first saw the Pod. */
+  readonly firstSeenMs: number;
+}
+
+/** The whole status of a Pod as the API should have it. `pod.status` is what the API has now. */
+export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
+  const { memory, runtime } = input;
+  const statuses = {
+    init: containerStatuses(pod, ["init", "sidecar"], input),
+    app: containerStatuses(pod, ["app"], input),
+    ephemeral: containerStatuses(pod, ["ephemeral"], input),
+  };
+  const all = [...statuses.init, ...statuses.app];
+  const stopping = mustStop(pod, memory);
+  const phase = visiblePhase(pod, input, podPhase(pod, all, stopping));
+  const sandbox = newestSandbox(runtime);
+  const sandboxReady = sandbox?.state === "ready" && (sandbox.network === "node" || sandbox.ips.length > 0);
+  const podIps =
+    pod.spec?.hostNetwork === true ? (sandboxReady ? input.hostIps : []) : sandboxReady ? sandbox.ips : [];
+  const keptIps = podIps.length > 0 ? podIps : stopping ? (pod.status?.podIPs ?? []).map(({ ip }) => ip) : [];
+  const verdict = memory.verdict;
+  const reason = verdict?.reason ?? pod.status?.reason;
+  const message = verdict?.message ?? pod.status?.message;
+  const generation = pod.metadata?.generation;
+  const conditions = podConditions(pod, {
+    phase,
+    statuses: all,
+    initialized: isInitialized(pod, input),
+    sandboxReady,
+  });
+  return {
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+    phase,
+    conditions: mergeConditions(pod.status?.conditions ?? [], conditions, input.nowMs),
+    ...(reason === undefined || reason === "" ? {} : { reason }),
+    ...(message === undefined || message === "" ? {} : { message }),
+    ...(input.hostIps[0] === undefined ? {} : { hostIP: input.hostIps[0] }),
+    ...(input.hostIps.length === 0 ? {} : { hostIPs: input.hostIps.map((ip) => ({ ip })) }),
+    ...(keptIps[0] === undefined ? {} : { podIP: keptIps[0], podIPs: keptIps.map((ip) => ({ ip })) }),
+    startTime: pod.status?.startTime ?? apiTime(input.firstSeenMs),
+    ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
+    containerStatuses: statuses.app,
+    ...(statuses.ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: statuses.ephemeral }),
+    qosClass: pod.status?.qosClass ?? qosClass(pod),
+  };
+}
+
+/** A final phase stays, and is not shown before nothing runs any more: controllers replace what is final. */
+function visiblePhase(pod: Pod, { memory, runtime }: PodStatusInput, computed: Phase): Phase {
+  const before = pod.status?.phase;
+  if (before === "Succeeded" || before === "Failed") return before;
+  const wanted = memory.verdict?.phase ?? computed;
+  if (wanted === "Pending" || wanted === "Running") return wanted;
+  const runs = runtime.containers.some(({ state }) => state === "running" || state === "unknown");
+  if (!runs) return wanted;
+  return before === "Pending" ? "Pending" : "Running";
+}
+
+/** Ours with their times, in our order, then everybody else's, untouched. */
+function mergeConditions(
+  before: readonly PodCondition[],
+  ours: readonly Omit<PodCondition, "lastTransitionTime">[],
+  nowMs: number,
+): readonly PodCondition[] {
+  const merged = ours.map((condition) => {
+    const old = before.find(({ type }) => type === condition.type);
+    const since = old?.status === condition.status ? old.lastTransitionTime : undefined;
+    return { ...condition, lastTransitionTime: since ?? apiTime(nowMs) };
+  });
+  return [...merged, ...before.filter(({ type }) => !ownedConditions.includes(type))];
+}
