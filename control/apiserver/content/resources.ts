@@ -121,6 +121,16 @@ const groups: readonly (readonly [groupVersion: string, rows: readonly Row[]])[]
     ],
   ],
   [
+    "apps/v1",
+    [
+      { kind: "ControllerRevision" },
+      { kind: "DaemonSet", short: ["ds"], all: true, sub: status },
+      { kind: "Deployment", short: ["deploy"], all: true, sub: scaled },
+      { kind: "ReplicaSet", short: ["rs"], all: true, sub: scaled, fields: fields.replicaFields },
+      { kind: "StatefulSet", short: ["sts"], all: true, sub: scaled },
+    ],
+  ],
+  [
     "events.k8s.io/v1",
     [
       {
@@ -199,16 +209,6 @@ const groups: readonly (readonly [groupVersion: string, rows: readonly Row[]])[]
       { kind: "CSINode", cluster: true },
       { kind: "StorageClass", plural: "storageclasses", short: ["sc"], cluster: true },
       { kind: "VolumeAttachment", cluster: true, sub: status },
-    ],
-  ],
-  [
-    "apps/v1",
-    [
-      { kind: "ControllerRevision" },
-      { kind: "DaemonSet", short: ["ds"], all: true, sub: status },
-      { kind: "Deployment", short: ["deploy"], all: true, sub: scaled },
-      { kind: "ReplicaSet", short: ["rs"], all: true, sub: scaled, fields: fields.replicaFields },
-      { kind: "StatefulSet", short: ["sts"], all: true, sub: scaled },
     ],
   ],
   [
