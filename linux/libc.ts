@@ -96,6 +96,15 @@ export function setSocketOption(fd: number, level: number, option: number, value
   check("setsockopt", calls.setsockopt(fd, level, option, buffer, 4));
 }
 
+/** Makes read(2) on a socket give up with EAGAIN after `ms` milliseconds (SO_RCVTIMEO). */
+export function setReceiveTimeout(fd: number, ms: number): void {
+  const timeval = new Uint8Array(16);
+  const view = new DataView(timeval.buffer);
+  view.setBigInt64(0, BigInt(Math.floor(ms / 1_000)), true);
+  view.setBigInt64(8, BigInt((ms % 1_000) * 1_000), true);
+  check("setsockopt", calls.setsockopt(fd, 1, 20, timeval, timeval.length));
+}
+
 /** sendto(2) with a raw `sockaddr`: the systemd notify socket. */
 export function sendTo(fd: number, data: Uint8Array, address: Uint8Array): number {
   return check("sendto", calls.sendto(fd, data, data.length, 0, address, address.length));
