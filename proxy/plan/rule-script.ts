@@ -38,7 +38,10 @@ export function fullScript(
       for (const jump of base.jumps.filter((item) => item.table === table)) {
         if (!hasJump(here.get(jump.from) ?? [], jump)) script.line(jumpLine(jump));
       }
-      for (const chain of here.keys()) if (isOurs(chain) && !script.has(chain)) script.remove(chain);
+      const gone = (chain: string): boolean => isOurs(chain) && !script.has(chain);
+      const stale = [...here.keys()].filter(gone);
+      removeJumps(here, script, new Set(stale));
+      for (const chain of stale) script.remove(chain);
       return script.render();
     })
     .join("");
@@ -83,18 +86,28 @@ export function removeScript(actual: ActualTables, isOurs: (chain: string) => bo
   return order
     .map((table) => {
       const script = new TableScript(table);
-      for (const [chain, rules] of actual.get(table) ?? []) {
-        if (isOurs(chain)) script.remove(chain);
-        else {
-          for (const rule of rules) {
-            const target = / -j (\S+)/.exec(` ${rule}`)?.[1];
-            if (target !== undefined && isOurs(target)) script.line(`-D ${chain} ${rule}`);
-          }
-        }
-      }
+      const here = actual.get(table) ?? new Map<string, readonly string[]>();
+      const ours = new Set([...here.keys()].filter(isOurs));
+      removeJumps(here, script, ours);
+      for (const chain of ours) script.remove(chain);
       return script.render();
     })
     .join("");
+}
+
+/** A chain that something still jumps to cannot be removed: other modes' jumps go as they are listed. */
+function removeJumps(
+  here: ReadonlyMap<string, readonly string[]>,
+  script: TableScript,
+  targets: ReadonlySet<string>,
+): void {
+  for (const [chain, rules] of here) {
+    if (targets.has(chain) || script.has(chain)) continue;
+    for (const rule of rules) {
+      const target = / -j (\S+)/.exec(` ${rule}`)?.[1];
+      if (target !== undefined && targets.has(target)) script.line(`-D ${chain} ${rule}`);
+    }
+  }
 }
 
 /** One table's part of a script, in the order that iptables-restore needs: chains, rules, removals. */

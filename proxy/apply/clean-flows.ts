@@ -1,0 +1,33 @@
+import { networkInterfaces } from "node:os";
+import type { Conntrack } from "#linux/conntrack.ts";
+import type { Family, NodeFacts } from "../model.ts";
+import { isStale, planValidAnswers } from "../plan/stale-flows.ts";
+import type { PortChange } from "../sync-services.ts";
+
+/**
+ * Forgets UDP flows that the changed ports no longer stand behind. The table is listed only when a UDP port changed.
+ * @returns how many flows were deleted.
+ */
+export async function cleanFlows(
+  conntrack: Conntrack,
+  changes: readonly PortChange[],
+  node: NodeFacts,
+  family: Family,
+  signal: AbortSignal,
+): Promise<number> {
+  const valid = planValidAnswers(changes, node, localIps(family));
+  if (valid.size === 0) return 0;
+  let deleted = 0;
+  for (const flow of await conntrack.udpFlows(family, signal)) {
+    if (isStale(flow, valid) && (await conntrack.delete(flow, signal))) deleted += 1;
+  }
+  return deleted;
+}
+
+/** Every address of this machine in one family, loopback included. */
+export function localIps(family: Family): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter((address) => address.family === `IPv${family}`)
+    .map(({ address }) => address);
+}
