@@ -1,0 +1,252 @@
+import { bool, duration, type Flags, integer, list, oneOf, port, text } from "#lib/flags.ts";
+
+/** The agent's settings, under the kubelet's names. Durations in milliseconds. */
+export interface AgentConfig {
+  /** "" for this machine's hostname. */
+  readonly nodeName: string;
+  readonly nodeIp: readonly string[];
+  readonly rootDir: string;
+  /** "" for no static Pods. */
+  readonly staticPodPath: string;
+  readonly fileCheckMs: number;
+  readonly clusterDns: readonly string[];
+  readonly clusterDomain: string;
+  readonly resolvConf: string;
+  /** "" for: the first runtime that answers. */
+  readonly containerRuntimeEndpoint: string;
+  readonly dockerEndpoint: string;
+  readonly maxPods: number;
+  readonly podLogsDir: string;
+  readonly containerLogsDir: string;
+  readonly cgroupRoot: string;
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly cgroupsPerQos: boolean;
+  readonly registerNode: boolean;
+  readonly nodeLabels: readonly string[];
+  readonly registerWithTaints: readonly string[];
+  readonly providerId: string;
+  readonly port: number;
+  readonly address: string;
+  readonly healthzPort: number;
+  readonly healthzBindAddress: string;
+  readonly tlsCertFile: string;
+  readonly tlsPrivateKeyFile: string;
+  readonly clientCaFile: string;
+  readonly failSwapOn: boolean;
+  readonly nodeStatusMs: number;
+  readonly syncMs: number;
+  readonly maxParallelImagePulls: number;
+  readonly seccompDefault: boolean;
+  readonly allowedUnsafeSysctls: readonly string[];
+  readonly imageGcHighThresholdPercent: number;
+  readonly imageGcLowThresholdPercent: number;
+  readonly systemReservedMemoryBytes: number;
+  readonly containerLogMaxSizeBytes: number;
+  readonly containerLogMaxFiles: number;
+}
+
+/** The agent's flags. */
+export const flags: Flags<AgentConfig> = {
+  nodeName: {
+    flag: "hostname-override",
+    parse: text,
+    default: "",
+    help: "this node's name in the API; the machine's hostname unless given",
+  },
+  nodeIp: {
+    flag: "node-ip",
+    parse: list,
+    default: "",
+    help: "this node's addresses; the default route's unless given",
+  },
+  rootDir: {
+    flag: "root-dir",
+    parse: text,
+    default: "/var/lib/kubelet",
+    help: "directory for volumes and other files of Pods",
+  },
+  staticPodPath: {
+    flag: "pod-manifest-path",
+    parse: text,
+    default: "",
+    help: "directory of static Pods, or one file",
+  },
+  fileCheckMs: {
+    flag: "file-check-frequency",
+    parse: duration,
+    default: "20s",
+    help: "time between two full scans of the static Pods",
+  },
+  clusterDns: {
+    flag: "cluster-dns",
+    parse: list,
+    default: "",
+    help: "addresses of the cluster's DNS servers",
+  },
+  clusterDomain: {
+    flag: "cluster-domain",
+    parse: text,
+    default: "cluster.local",
+    help: "domain of the cluster",
+  },
+  resolvConf: {
+    flag: "resolv-conf",
+    parse: text,
+    default: "/etc/resolv.conf",
+    help: "resolver configuration that Pods' own is based on",
+  },
+  containerRuntimeEndpoint: {
+    flag: "container-runtime-endpoint",
+    parse: text,
+    default: "",
+    help: "CRI socket; the first runtime that answers unless given",
+  },
+  dockerEndpoint: { flag: "docker-endpoint", parse: text, default: "", help: "Docker socket, to use Docker" },
+  maxPods: { flag: "max-pods", parse: integer, default: "110", help: "most Pods that run here" },
+  podLogsDir: {
+    flag: "pod-logs-dir",
+    parse: text,
+    default: "/var/log/pods",
+    help: "directory of containers' logs",
+  },
+  containerLogsDir: {
+    flag: "container-logs-dir",
+    parse: text,
+    default: "/var/log/containers",
+    help: "directory of links to containers' logs",
+  },
+  cgroupRoot: {
+    flag: "cgroup-root",
+    parse: text,
+    default: "/",
+    help: "cgroup that the Pods' cgroups are made in",
+  },
+  cgroupDriver: {
+    flag: "cgroup-driver",
+    parse: oneOf("cgroupfs", "systemd"),
+    default: "cgroupfs",
+    help: "who makes cgroups, where the runtime does not say",
+  },
+  cgroupsPerQos: {
+    flag: "cgroups-per-qos",
+    parse: bool,
+    default: "true",
+    switch: true,
+    help: "make a cgroup for each QoS class and each Pod",
+  },
+  registerNode: {
+    flag: "register-node",
+    parse: bool,
+    default: "true",
+    switch: true,
+    help: "create the Node object",
+  },
+  nodeLabels: {
+    flag: "node-labels",
+    parse: list,
+    default: "",
+    help: "labels for the Node object, key=value",
+  },
+  registerWithTaints: {
+    flag: "register-with-taints",
+    parse: list,
+    default: "",
+    help: "taints for the Node object, key=value:effect",
+  },
+  providerId: {
+    flag: "provider-id",
+    parse: text,
+    default: "",
+    help: "this machine's id at its cloud provider",
+  },
+  port: { flag: "port", parse: port, default: "10250", help: "HTTPS port of the agent's server" },
+  address: { flag: "address", parse: text, default: "0.0.0.0", help: "address of the agent's server" },
+  healthzPort: { flag: "healthz-port", parse: port, default: "10248", help: "port of /healthz, 0 for none" },
+  healthzBindAddress: {
+    flag: "healthz-bind-address",
+    parse: text,
+    default: "127.0.0.1",
+    help: "address of /healthz",
+  },
+  tlsCertFile: {
+    flag: "tls-cert-file",
+    parse: text,
+    default: "",
+    help: "the server's certificate; self-signed unless given",
+  },
+  tlsPrivateKeyFile: { flag: "tls-private-key-file", parse: text, default: "", help: "the server's key" },
+  clientCaFile: {
+    flag: "client-ca-file",
+    parse: text,
+    default: "",
+    help: "authority of the certificates of those who may call the server",
+  },
+  failSwapOn: {
+    flag: "fail-swap-on",
+    parse: bool,
+    default: "true",
+    switch: true,
+    help: "refuse to start on a machine that swaps",
+  },
+  nodeStatusMs: {
+    flag: "node-status-update-frequency",
+    parse: duration,
+    default: "10s",
+    help: "time between two looks at the node",
+  },
+  syncMs: {
+    flag: "sync-frequency",
+    parse: duration,
+    default: "60s",
+    help: "time between two full passes over all Pods",
+  },
+  maxParallelImagePulls: {
+    flag: "max-parallel-image-pulls",
+    parse: integer,
+    default: "3",
+    help: "images pulled at the same time",
+  },
+  seccompDefault: {
+    flag: "seccomp-default",
+    parse: bool,
+    default: "false",
+    switch: true,
+    help: "use RuntimeDefault where no seccomp profile is named",
+  },
+  allowedUnsafeSysctls: {
+    flag: "allowed-unsafe-sysctls",
+    parse: list,
+    default: "",
+    help: "sysctls, or patterns ending in *, that Pods may set besides the safe ones",
+  },
+  imageGcHighThresholdPercent: {
+    flag: "image-gc-high-threshold",
+    parse: integer,
+    default: "85",
+    help: "disk use in percent above which unused images are removed",
+  },
+  imageGcLowThresholdPercent: {
+    flag: "image-gc-low-threshold",
+    parse: integer,
+    default: "80",
+    help: "disk use in percent down to which they are",
+  },
+  systemReservedMemoryBytes: {
+    flag: "system-reserved-memory",
+    parse: integer,
+    default: "0",
+    help: "bytes of memory that Pods do not get",
+  },
+  containerLogMaxSizeBytes: {
+    flag: "container-log-max-size",
+    parse: integer,
+    default: "10485760",
+    help: "bytes at which a container's log is rotated",
+  },
+  containerLogMaxFiles: {
+    flag: "container-log-max-files",
+    parse: integer,
+    default: "5",
+    help: "log files kept of one container",
+  },
+};

@@ -1,0 +1,158 @@
+import { mkdir, readdir, readFile, rmdir, statfs, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+/** Limits of one cgroup; what is undefined is left alone. */
+export interface CgroupLimits {
+  /** v1 shares; turned into a weight on v2. */
+  readonly cpuShares?: number;
+  /** Microseconds per 100 ms period; -1 lifts the limit. */
+  readonly cpuQuotaUs?: number;
+  /** -1 lifts the limit. */
+  readonly memoryBytes?: number;
+}
+
+/** Where the hierarchies are. */
+export interface CgroupMounts {
+  readonly version: 1 | 2;
+  /** Controller -> mount point; on v2 every controller has the same. */
+  readonly controllers: ReadonlyMap<string, string>;
+}
+
+const used = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio"];
+const cgroup2Magic = 0x6367_7270;
+
+/** Finds the mounted hierarchies under `/sys/fs/cgroup`. */
+export async function findCgroups(root = "/sys/fs/cgroup"): Promise<CgroupMounts> {
+  if ((await statfs(root)).type === cgroup2Magic) {
+    return { version: 2, controllers: new Map(used.map((name) => [name, root])) };
+  }
+  const entries = await readdir(root);
+  const controllers = new Map<string, string>();
+  for (const name of used) {
+    const entry = entries.find((candidate) => candidate.split(",").includes(name));
+    if (entry !== undefined) controllers.set(name, path.join(root, entry));
+  }
+  return { version: 1, controllers };
+}
+
+/** Makes the cgroup in every hierarchy, its parents too, and writes its limits. */
+export async function ensureCgroup(
+  cgroups: CgroupMounts,
+  group: string,
+  limits: CgroupLimits,
+): Promise<void> {
+  for (const directory of directoriesOf(cgroups, group)) {
+    await mkdir(directory, { recursive: true });
+  }
+  if (cgroups.version === 2) {
+    await delegate(cgroups.controllers.get("cpu") ?? "/sys/fs/cgroup", group);
+    await setLimit(cgroups, "cpu", group, "cpu.weight", weightOf(limits.cpuShares));
+    await setLimit(cgroups, "cpu", group, "cpu.max", maxOf(limits.cpuQuotaUs));
+    await setLimit(
+      cgroups,
+      "memory",
+      group,
+      "memory.max",
+      limits.memoryBytes === -1 ? "max" : limits.memoryBytes,
+    );
+    return;
+  }
+  await fillCpuset(cgroups, group);
+  await setLimit(cgroups, "cpu", group, "cpu.shares", limits.cpuShares);
+  if (limits.cpuQuotaUs !== undefined && limits.cpuQuotaUs > 0) {
+    await setLimit(cgroups, "cpu", group, "cpu.cfs_period_us", 100_000);
+  }
+  await setLimit(cgroups, "cpu", group, "cpu.cfs_quota_us", limits.cpuQuotaUs);
+  await setLimit(cgroups, "memory", group, "memory.limit_in_bytes", limits.memoryBytes);
+}
+
+/** Removes the cgroup and what is below it. A group with processes stays. */
+export async function removeCgroup(cgroups: CgroupMounts, group: string): Promise<void> {
+  for (const directory of directoriesOf(cgroups, group)) await removeTree(directory);
+}
+
+/** The names of the groups directly below. */
+export async function childCgroups(cgroups: CgroupMounts, group: string): Promise<readonly string[]> {
+  const [directory] = directoriesOf(cgroups, group);
+  if (directory === undefined) return [];
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}
+
+function directoriesOf(cgroups: CgroupMounts, group: string): readonly string[] {
+  return [...new Set(cgroups.controllers.values())].map((mountPoint) => path.join(mountPoint, group));
+}
+
+async function setLimit(
+  cgroups: CgroupMounts,
+  controller: string,
+  group: string,
+  file: string,
+  value: number | string | undefined,
+): Promise<void> {
+  const mountPoint = cgroups.controllers.get(controller);
+  if (value === undefined || mountPoint === undefined) return;
+  const target = path.join(mountPoint, group, file);
+  try {
+    await writeFile(target, String(value));
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return; // the controller lacks this knob
+    throw new Error(`cannot write "${value}" to "${target}"`, { cause });
+  }
+}
+
+/** v1: a new cpuset is empty and takes no process until it has its parent's CPUs and memory nodes. */
+async function fillCpuset(cgroups: CgroupMounts, group: string): Promise<void> {
+  const mountPoint = cgroups.controllers.get("cpuset");
+  if (mountPoint === undefined) return;
+  let at = mountPoint;
+  for (const part of group.split("/").filter((name) => name !== "")) {
+    for (const file of ["cpuset.cpus", "cpuset.mems"]) {
+      const parent = await readFile(path.join(at, file), "utf8").catch(() => "");
+      const own = await readFile(path.join(at, part, file), "utf8").catch(() => "");
+      if (own.trim() === "" && parent.trim() !== "")
+        await writeFile(path.join(at, part, file), parent.trim());
+    }
+    at = path.join(at, part);
+  }
+}
+
+/** v2: a controller reaches a group only when every group above hands it down. */
+async function delegate(root: string, group: string): Promise<void> {
+  let at = root;
+  for (const part of group.split("/").filter((name) => name !== "")) {
+    const available = (await readFile(path.join(at, "cgroup.controllers"), "utf8")).trim().split(" ");
+    const wanted = ["cpu", "cpuset", "memory", "pids", "io"].filter((name) => available.includes(name));
+    for (const name of wanted) {
+      await writeFile(path.join(at, "cgroup.subtree_control"), `+${name}`).catch(() => undefined);
+    }
+    at = path.join(at, part);
+  }
+}
+
+async function removeTree(directory: string): Promise<void> {
+  let entries: string[];
+  try {
+    entries = (await readdir(directory, { withFileTypes: true }))
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch {
+    return; // gone already
+  }
+  for (const entry of entries) await removeTree(path.join(directory, entry));
+  await rmdir(directory).catch(() => undefined);
+}
+
+/** The kubelet's linear map from v1 shares to v2 weight. */
+function weightOf(shares: number | undefined): number | undefined {
+  return shares === undefined ? undefined : 1 + Math.floor(((shares - 2) * 9_999) / 262_142);
+}
+
+function maxOf(quotaUs: number | undefined): string | undefined {
+  if (quotaUs === undefined) return undefined;
+  return quotaUs < 0 ? "max 100000" : `${quotaUs} 100000`;
+}
