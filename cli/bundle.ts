@@ -4,7 +4,7 @@
  */
 import { chmod, glob, mkdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { build } from "esbuild";
+import { type BuildOptions, build } from "esbuild";
 
 const root = path.join(import.meta.dirname, "..");
 const dist = path.join(root, "dist");
@@ -13,7 +13,7 @@ const outputs = ["keelson", "keelson.mjs", "plugin.mjs"].map((name) => path.join
 if (!process.argv.includes("--force") && (await isUpToDate())) process.exit(0);
 await rm(dist, { recursive: true, force: true });
 await mkdir(dist, { recursive: true });
-const common = {
+const common: BuildOptions = {
   bundle: true,
   platform: "node",
   format: "esm",
@@ -28,7 +28,7 @@ const common = {
   minifySyntax: true,
   minifyWhitespace: true,
   outdir: dist,
-} as const;
+};
 await build({
   ...common,
   entryPoints: { keelson: path.join(root, "cli/entry.ts") },

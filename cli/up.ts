@@ -20,8 +20,8 @@ import {
 } from "./cluster/machine.ts";
 import { step } from "./cluster/progress.ts";
 import { type Machine, planServices } from "./cluster/services.ts";
-import { type UpSettings, upFlags } from "./cluster/settings.ts";
-import { readJson, remove, writeWhole } from "./cluster/state-file.ts";
+import { loadSettings, settingsFile, type UpSettings, upFlags } from "./cluster/settings.ts";
+import { remove, writeWhole } from "./cluster/state-file.ts";
 import type { Command, CommandIo } from "./command.ts";
 import { checkMachine } from "./doctor/checks.ts";
 
@@ -36,7 +36,7 @@ export const up: Command = {
     if (process.getuid?.() !== 0) throw new Error("cannot start a node: this needs root; run it with sudo");
     const program = path.join(import.meta.dirname, "keelson");
     const background = chooseBackground(settings, program);
-    const before = await readJson(settingsFile(settings));
+    const before = await loadSettings(settings.configDir);
     if (before !== undefined) {
       const difference = differs(before, settings);
       const running = [...(await background.states()).values()].includes("running");
@@ -57,7 +57,7 @@ export const up: Command = {
     } catch (cause) {
       await explainFailure(background, io, signal);
       await background.stop(AbortSignal.timeout(60_000));
-      await remove(settingsFile(settings));
+      await remove(settingsFile(settings.configDir));
       throw new Error(`cannot start the cluster: ${errorText(cause)}; nothing was left running`, { cause });
     }
     io.out(`up in ${((performance.now() - startedMs) / 1_000).toFixed(1)} s\n\n`);
@@ -65,11 +65,6 @@ export const up: Command = {
     return 0;
   },
 };
-
-/** Where the settings of the running cluster are kept. */
-export function settingsFile(settings: Pick<UpSettings, "configDir">): string {
-  return path.join(settings.configDir, "up.json");
-}
 
 async function start(
   settings: UpSettings,
@@ -90,7 +85,7 @@ async function start(
   await step(io, "files", async () => {
     await mkdir(settings.podManifestPath, { recursive: true });
     await installPlugin(program);
-    await writeWhole(settingsFile(settings), JSON.stringify(settings, undefined, 2));
+    await writeWhole(settingsFile(settings.configDir), JSON.stringify(settings, undefined, 2));
   });
   const services = planServices(settings, { ...machine, runtime });
   await step(io, `services (${background.kind})`, () => background.start(services, signal));
@@ -222,8 +217,8 @@ async function explainFailure(background: Background, io: CommandIo, signal: Abo
 }
 
 /** The first setting that a second `up` asks to be other than it is. */
-function differs(before: unknown, now: UpSettings): string | undefined {
-  const was = typeof before === "object" && before !== null ? Object.entries(before) : [];
+function differs(before: UpSettings, now: UpSettings): string | undefined {
+  const was: readonly (readonly [string, unknown])[] = Object.entries(before);
   const is = new Map<string, unknown>(Object.entries(now));
   const found = was.find(
     ([key, value]) => key !== "timeoutMs" && JSON.stringify(is.get(key)) !== JSON.stringify(value),

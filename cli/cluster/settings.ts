@@ -1,4 +1,7 @@
+import path from "node:path";
 import { duration, type Flags, list, oneOf, port, text } from "#lib/flags.ts";
+
+import { readJson } from "./state-file.ts";
 
 /**
  * What `keelson up` is asked for. Written to `<config-dir>/up.json`, so that a second `up` can tell whether it
@@ -102,3 +105,14 @@ export const upFlags: Flags<UpSettings> = {
     help: "how long to wait for the node to be Ready",
   },
 };
+
+/** Where the settings of the running cluster are kept. */
+export function settingsFile(configDir: string): string {
+  return path.join(configDir, "up.json");
+}
+
+/** The settings that the last `keelson up` was given, or undefined when nothing is up. */
+export async function loadSettings(configDir: string): Promise<UpSettings | undefined> {
+  const saved = await readJson(settingsFile(configDir));
+  return typeof saved === "object" && saved !== null ? ({ ...saved } as UpSettings) : undefined; // our own file
+}

@@ -1,0 +1,38 @@
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import path from "node:path";
+
+/** One kubectl on this machine. */
+export interface Kubectl {
+  /** `1.33`. */
+  readonly version: string;
+  readonly file: string;
+}
+
+/**
+ * Every kubectl there is, oldest first: beside the one on the PATH, under names such as `kubectl.1.27`.
+ * Tests run with all of them and name the versions that are missing.
+ */
+export function allKubectls(): readonly Kubectl[] {
+  const onPath = ["/usr/local/bin/kubectl", "/usr/bin/kubectl"].find((file) => existsSync(file));
+  if (onPath === undefined) return [];
+  const folder = path.dirname(realpathSync(onPath));
+  const versioned = readdirSync(folder).flatMap((name) => {
+    const version = /^kubectl\.(\d+\.\d+)$/.exec(name)?.[1];
+    return version === undefined ? [] : [{ version, file: path.join(folder, name) }];
+  });
+  const sorted = versioned.sort((a, b) => Number(a.version.slice(2)) - Number(b.version.slice(2)));
+  return sorted.length > 0 ? sorted : [{ version: "unknown", file: onPath }];
+}
+
+/** The kubectl of one version, or undefined. */
+export function kubectlOf(version: string): Kubectl | undefined {
+  return allKubectls().find((kubectl) => kubectl.version === version);
+}
+
+/** The newest there is. @throws Error when there is none. */
+export function newestKubectl(): Kubectl {
+  const newest = allKubectls().at(-1);
+  if (newest === undefined)
+    throw new Error("cannot test: there is no kubectl on this machine; apt-get install kubernetes-client");
+  return newest;
+}
