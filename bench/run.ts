@@ -1,0 +1,121 @@
+/**
+ * `make bench`: what is claimed to be fast and small, measured on this machine. Prints one table.
+ *
+ *   node bench/run.ts              everything, on containerd
+ *   node bench/run.ts docker       everything, on Docker
+ *
+ * Method: each number is taken on a test machine (namespaces on this host) that `keelson up` brought up; medians
+ * with their spread; times from outside the measured process. Nothing here passes or fails.
+ */
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { bundle, type RuntimeName, TestCluster } from "../test/support/cluster.ts";
+import { root } from "../test/support/paths.ts";
+import { showSpread } from "./stats.ts";
+
+const runtime: RuntimeName = process.argv[2] === "docker" ? "docker" : "containerd";
+const rows: (readonly [string, string])[] = [];
+const row = (what: string, value: string): void => {
+  rows.push([what, value]);
+  console.log(`${what}: ${value}`);
+};
+
+await bundle();
+await using cluster = await TestCluster.start(runtime);
+await measureStart(cluster);
+const pods = await inside<{ ours: number[]; direct: number[] }>(cluster, "pod-start.ts", runtime);
+row("Pod create to Running, seen by a watch", showSpread(pods.ours, "ms"));
+row("the same container by direct runtime calls", showSpread(pods.direct, "ms"));
+await measureIdle(cluster);
+const api = await inside<{ writesPerSecond: number[]; watchMs: number[] }>(cluster, "api-load.ts");
+row("durable writes through the API, 32 at a time", showSpread(api.writesPerSecond, "writes/s"));
+row("write to event at each of 100 watchers", showSpread(api.watchMs, "ms", 1));
+
+const width = Math.max(...rows.map(([what]) => what.length));
+console.log(`\n${runtime}, ${process.version}, ${new Date().toISOString().slice(0, 10)}`);
+for (const [what, value] of rows) console.log(`| ${what.padEnd(width)} | ${value} |`);
+
+/** Three more starts of a cluster whose files are there, and of one from nothing. */
+async function measureStart(cluster: TestCluster): Promise<void> {
+  const program = path.join(root, "dist/keelson");
+  const flags = runtime === "docker" ? ["--runtime", "docker"] : [];
+  const ready: number[] = [];
+  const first: number[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    await cluster.machine.exec([program, "down"], { timeoutMs: 120_000 });
+    const startedMs = performance.now();
+    await cluster.machine.exec([program, "up", ...flags], { timeoutMs: 120_000 });
+    ready.push(performance.now() - startedMs);
+    await cluster.kubectl([
+      "run",
+      `first-${round}`,
+      "--image=docker.io/library/busybox:1.36",
+      "--",
+      "sleep",
+      "3600",
+    ]);
+    await cluster.kubectl(`wait --for=condition=Ready pod/first-${round} --timeout=60s`);
+    first.push(performance.now() - startedMs);
+    await cluster.kubectl(`delete pod first-${round} --grace-period=1`);
+  }
+  row("keelson up to node Ready", showSpread(ready, "ms"));
+  row("keelson up to the first Pod Ready, kubectl included", showSpread(first, "ms"));
+}
+
+/** 20 Pods asleep, a minute of nothing. */
+async function measureIdle(cluster: TestCluster): Promise<void> {
+  await cluster.kubectl([
+    "create",
+    "deployment",
+    "idle",
+    "--image=docker.io/library/busybox:1.36",
+    "--replicas=20",
+    "--",
+    "sleep",
+    "3600",
+  ]);
+  await cluster.kubectl("rollout status deployment/idle --timeout=120s", { timeoutMs: 130_000 });
+  await delay(10_000);
+  const before = await usage(cluster);
+  await delay(60_000);
+  const after = await usage(cluster);
+  let cpu = 0;
+  for (const [name, now] of after) {
+    const ticks = now.ticks - (before.get(name)?.ticks ?? 0);
+    cpu += ticks;
+    row(
+      `${name}, idle with 20 Pods`,
+      `${now.rssMb.toFixed(0)} MB resident (${now.pssMb.toFixed(0)} MB proportional), ${((ticks / 6_000) * 100).toFixed(2)} % of a core`,
+    );
+  }
+  row("control plane and node together, idle", `${((cpu / 6_000) * 100).toFixed(2)} % of a core`);
+}
+
+async function usage(
+  cluster: TestCluster,
+): Promise<Map<string, { rssMb: number; pssMb: number; ticks: number }>> {
+  const found = new Map<string, { rssMb: number; pssMb: number; ticks: number }>();
+  for (const name of ["control", "node"]) {
+    const text = await cluster.sh(
+      `pid=$(cut -d' ' -f1 /run/keelson/${name}.pid); grep -E '^(Rss|Pss):' /proc/$pid/smaps_rollup; cat /proc/$pid/stat`,
+    );
+    const kilobytes = (key: string): number =>
+      Number(new RegExp(`^${key}: +(\\d+)`, "m").exec(text)?.[1] ?? 0) / 1_024;
+    const stat = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    found.set(name, {
+      rssMb: kilobytes("Rss"),
+      pssMb: kilobytes("Pss"),
+      ticks: Number(stat[11]) + Number(stat[12]),
+    });
+  }
+  return found;
+}
+
+/** Runs a script of ours on the machine and reads the JSON it prints last. */
+async function inside<T>(cluster: TestCluster, script: string, ...args: readonly string[]): Promise<T> {
+  const file = path.join(import.meta.dirname, "inside", script);
+  await readFile(file);
+  const { stdout } = await cluster.machine.exec([process.execPath, file, ...args], { timeoutMs: 300_000 });
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "null") as T;
+}
