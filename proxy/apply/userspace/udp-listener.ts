@@ -81,7 +81,7 @@ export async function listenUdp(
     proxyPort: server.address().port,
     close: () => {
       sweep?.();
-      for (const client of [...sessions.keys()]) end(client);
+      for (const client of sessions.keys()) end(client);
       server.close();
     },
     endpointsChanged: () => {
