@@ -136,7 +136,6 @@ function readTexts<C>(program: string, flags: Flags<C>, args: readonly string[])
     strict: false,
     tokens: true,
     allowPositionals: true,
-    allowNegative: true,
   });
   const texts = new Map<string, string>();
   for (const token of tokens) {
@@ -146,12 +145,12 @@ function readTexts<C>(program: string, flags: Flags<C>, args: readonly string[])
         `cannot start ${program}: "${token.value}" is one word too many; see ${program} --help`,
       );
     }
-    const negated = token.name.startsWith("no-") && !byName.has(token.name) ? token.name.slice(3) : undefined;
-    const flag = byName.get(negated ?? token.name);
-    if (flag === undefined) {
+    const negated = token.name.startsWith("no-") && !byName.has(token.name);
+    const flag = byName.get(negated ? token.name.slice(3) : token.name);
+    if (flag === undefined || (negated && flag.switch !== true)) {
       throw new UsageError(`cannot start ${program}: unknown flag --${token.name}; see ${program} --help`);
     }
-    if (flag.switch === true) texts.set(flag.flag, negated === undefined ? (token.value ?? "true") : "false");
+    if (flag.switch === true) texts.set(flag.flag, negated ? "false" : (token.value ?? "true"));
     else if (token.value === undefined)
       throw new UsageError(`cannot start ${program}: --${flag.flag} needs a value; it says ${flag.help}`);
     else texts.set(flag.flag, token.value);
