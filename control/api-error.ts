@@ -7,18 +7,21 @@ export class ApiError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: Status["details"];
+  readonly metadata: NonNullable<Status["metadata"]>;
 
+  /** @param options `metadata` goes into the Status: a list that expired offers a new `continue` there. */
   constructor(
     code: number,
     reason: string,
     message: string,
     details?: Status["details"],
-    options?: ErrorOptions,
+    options: ErrorOptions & { readonly metadata?: Status["metadata"] } = {},
   ) {
     super(message, options);
     this.code = code;
     this.reason = reason;
     this.details = details;
+    this.metadata = options.metadata ?? {};
   }
 
   /** The JSON a client gets. */
@@ -26,7 +29,7 @@ export class ApiError extends Error {
     return {
       kind: "Status",
       apiVersion: "v1",
-      metadata: {},
+      metadata: this.metadata,
       status: "Failure",
       message: this.message,
       reason: this.reason,

@@ -1,11 +1,11 @@
-import { type Change, StoreError } from "./store.ts";
+import { StoreError } from "./store.ts";
 
 /**
  * Changes on their way to one reader of a watch. Holds at most `limit`; one more and the reader is told that it
  * is too slow, because memory must not grow with the slowest reader.
  */
-export class ChangeQueue {
-  #waiting: Change[] = [];
+export class ChangeQueue<T> {
+  #waiting: T[] = [];
   #failure: StoreError | undefined;
   #wake: (() => void) | undefined;
   readonly #limit: number;
@@ -15,7 +15,7 @@ export class ChangeQueue {
   }
 
   /** Never waits. */
-  push(change: Change): void {
+  push(change: T): void {
     if (this.#failure !== undefined) return;
     if (this.#waiting.length >= this.#limit) {
       this.#waiting = [];
@@ -35,7 +35,7 @@ export class ChangeQueue {
   }
 
   /** Everything that waits, at least one change. Ends with `undefined` when the signal is aborted. */
-  async take(signal: AbortSignal): Promise<readonly Change[] | undefined> {
+  async take(signal: AbortSignal): Promise<readonly T[] | undefined> {
     while (this.#waiting.length === 0) {
       if (signal.aborted) return undefined;
       if (this.#failure !== undefined) throw this.#failure;

@@ -50,7 +50,7 @@ export class SqliteStore implements Store {
   readonly #database: DatabaseSync;
   readonly #sql: Statements;
   readonly #limits: SqliteLimits;
-  readonly #readers = new Map<ChangeQueue, string>();
+  readonly #readers = new Map<ChangeQueue<Change>, string>();
   #pending: PendingWrite[] = [];
   #revision: bigint;
   #compacted: bigint;
@@ -133,7 +133,7 @@ export class SqliteStore implements Store {
   async *watch(prefix: string, from: bigint, signal: AbortSignal): AsyncGenerator<Change, void, undefined> {
     this.#assertOpen();
     if (from < this.#compacted) throw this.#compactedError(from);
-    const queue = new ChangeQueue(this.#limits.watchBuffer);
+    const queue = new ChangeQueue<Change>(this.#limits.watchBuffer);
     this.#readers.set(queue, prefix);
     // Registered first: what is committed while history is being read waits in the queue.
     const live = this.#revision;

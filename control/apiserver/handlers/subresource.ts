@@ -1,0 +1,64 @@
+import { notAllowed } from "../../api-error.ts";
+import type { ResourceDefinition, StoredObject, Subresource } from "../../model.ts";
+import type { Engine } from "../engine.ts";
+import { isRecord } from "./incoming.ts";
+
+/**
+ * What a write to a subresource changes: the old object with only that part of the new one.
+ * @throws {ApiError} 405 for a subresource that is not written this way.
+ */
+export function mergeSubresource(
+  _engine: Engine,
+  definition: ResourceDefinition,
+  subresource: Subresource,
+  next: StoredObject,
+  old: StoredObject,
+): StoredObject {
+  switch (subresource) {
+    case "status":
+      return definition.strategy.prepareStatusUpdate(next, old);
+    case "finalize":
+      return withSpec(old, { finalizers: field(next["spec"], "finalizers") ?? [] });
+    case "ephemeralcontainers":
+      return raised(
+        withSpec(old, { ephemeralContainers: field(next["spec"], "ephemeralContainers") ?? [] }),
+        old,
+      );
+    case "resize":
+      return raised(withSpec(old, { containers: resized(next, old) }), old);
+    case "approval":
+      return {
+        ...old,
+        status: { ...record(old["status"]), conditions: field(next["status"], "conditions") ?? [] },
+      };
+    default:
+      throw notAllowed("PUT", `${definition.plural}/${subresource}`);
+  }
+}
+
+function withSpec(object: StoredObject, spec: Readonly<Record<string, unknown>>): StoredObject {
+  return { ...object, spec: { ...record(object["spec"]), ...spec } };
+}
+
+/** A changed spec has a higher generation. */
+function raised(next: StoredObject, old: StoredObject): StoredObject {
+  const same = JSON.stringify(next["spec"]) === JSON.stringify(old["spec"]);
+  const generation = old.metadata.generation;
+  if (same || generation === undefined) return next;
+  return { ...next, metadata: { ...next.metadata, generation: generation + 1 } };
+}
+
+/** Only resources and resize policies may change, container by container. */
+function resized(next: StoredObject, old: StoredObject): readonly unknown[] {
+  const wanted = list(field(next["spec"], "containers"));
+  return list(field(old["spec"], "containers")).map((container) => {
+    const match = wanted.find((other) => field(other, "name") === field(container, "name"));
+    return isRecord(container) && isRecord(match) && "resources" in match
+      ? { ...container, resources: match["resources"] }
+      : container;
+  });
+}
+
+const record = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {});
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const field = (value: unknown, name: string): unknown => (isRecord(value) ? value[name] : undefined);
