@@ -16,7 +16,7 @@ export interface FakeProcess {
 
 /**
  * Runs the few commands that tests use, as busybox would: `sh -c` with `;` between `echo`, `sleep`, `exit`, `cat`,
- * `true`, `false`, `trap "exit N" TERM`, `>&2`, `$NAME` and an echo server (`nc -lk -p PORT -e /bin/cat`).
+ * `true`, `false`, `trap "exit N" TERM`, `>&2`, `$NAME` and an echo server (`nc -ll -p PORT -e /bin/cat`).
  * An unknown program ends with 127, as in a shell.
  * @param after calls back after that many milliseconds and returns how to cancel it (a clock's).
  */

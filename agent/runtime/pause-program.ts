@@ -55,23 +55,23 @@ function x64Code(): Buffer {
   const rsi = 0x35;
   const rdi = 0x3d;
   const bytes = [
-    ...[0xb8, 13, 0, 0, 0], //                     0: mov eax, rt_sigaction
-    ...[0xbf, 17, 0, 0, 0], //                     5: mov edi, SIGCHLD
-    ...lea(rsi, 10, actionAt), //                 10: lea rsi, [action]
-    ...[0x31, 0xd2, 0x41, 0xba, 8, 0, 0, 0], //   17: xor edx, edx; mov r10d, 8
-    ...[0x0f, 0x05], //                           25: syscall
-    ...[0xb8, 14, 0, 0, 0, 0x31, 0xff], //        27: mov eax, rt_sigprocmask; xor edi, edi (SIG_BLOCK)
-    ...lea(rsi, 34, setAt), //                    34: lea rsi, [set]
-    ...[0x31, 0xd2, 0x0f, 0x05], //               41: xor edx, edx; syscall
-    ...[0xb8, 128, 0, 0, 0], //                   45: mov eax, rt_sigtimedwait
-    ...lea(rdi, 50, setAt), //                    50: lea rdi, [set]
-    ...[0x31, 0xf6, 0x31, 0xd2], //               57: xor esi, esi; xor edx, edx
-    ...[0x41, 0xba, 8, 0, 0, 0], //               61: mov r10d, 8
-    ...[0x0f, 0x05], //                           67: syscall
-    ...[0x85, 0xc0, 0x7e, 0x100 - 28], //         69: test eax, eax; jle 45
-    ...[0xb8, 60, 0, 0, 0, 0x31, 0xff], //        73: mov eax, exit; xor edi, edi
-    ...[0x0f, 0x05, 0, 0, 0], //                  80: syscall; padding
-  ];
+    [0xb8, 13, 0, 0, 0], //                     0: mov eax, rt_sigaction
+    [0xbf, 17, 0, 0, 0], //                     5: mov edi, SIGCHLD
+    lea(rsi, 10, actionAt), //                 10: lea rsi, [action]
+    [0x31, 0xd2, 0x41, 0xba, 8, 0, 0, 0], //   17: xor edx, edx; mov r10d, 8
+    [0x0f, 0x05], //                           25: syscall
+    [0xb8, 14, 0, 0, 0, 0x31, 0xff], //        27: mov eax, rt_sigprocmask; xor edi, edi (SIG_BLOCK)
+    lea(rsi, 34, setAt), //                    34: lea rsi, [set]
+    [0x31, 0xd2, 0x0f, 0x05], //               41: xor edx, edx; syscall
+    [0xb8, 128, 0, 0, 0], //                   45: mov eax, rt_sigtimedwait
+    lea(rdi, 50, setAt), //                    50: lea rdi, [set]
+    [0x31, 0xf6, 0x31, 0xd2], //               57: xor esi, esi; xor edx, edx
+    [0x41, 0xba, 8, 0, 0, 0], //               61: mov r10d, 8
+    [0x0f, 0x05], //                           67: syscall
+    [0x85, 0xc0, 0x7e, 0x100 - 28], //         69: test eax, eax; jle 45
+    [0xb8, 60, 0, 0, 0, 0x31, 0xff], //        73: mov eax, exit; xor edi, edi
+    [0x0f, 0x05, 0, 0, 0], //                  80: syscall; padding
+  ].flat();
   return Buffer.concat([Buffer.from(bytes), signalData()]);
 }
 
@@ -86,14 +86,14 @@ function arm64Code(): Buffer {
   };
   const svc = 0xd400_0001;
   const code = [
-    ...[mov(8, 134), mov(0, 17), adr(1, 2, actionAt), mov(2, 0), mov(3, 8), svc], // rt_sigaction
-    ...[mov(8, 135), mov(0, 0), adr(1, 8, setAt), mov(2, 0), mov(3, 8), svc], // rt_sigprocmask
-    ...[mov(8, 137), adr(0, 13, setAt), mov(1, 0), mov(2, 0), mov(3, 8), svc], // rt_sigtimedwait
+    [mov(8, 134), mov(0, 17), adr(1, 2, actionAt), mov(2, 0), mov(3, 8), svc], // rt_sigaction
+    [mov(8, 135), mov(0, 0), adr(1, 8, setAt), mov(2, 0), mov(3, 8), svc], // rt_sigprocmask
+    [mov(8, 137), adr(0, 13, setAt), mov(1, 0), mov(2, 0), mov(3, 8), svc], // rt_sigtimedwait
     0x7100_001f, // cmp w0, #0
     (0x5400_0000 | ((-7 & 0x7ffff) << 5) | 0xd) >>> 0, // b.le to word 12
-    ...[mov(8, 93), mov(0, 0), svc], // exit
-    ...[0, 0, 0],
-  ];
+    [mov(8, 93), mov(0, 0), svc], // exit
+    [0, 0, 0],
+  ].flat();
   const bytes = Buffer.alloc(code.length * 4);
   code.forEach((word, index) => bytes.writeUInt32LE(word, index * 4));
   return Buffer.concat([bytes, signalData()]);

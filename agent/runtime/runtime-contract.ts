@@ -61,14 +61,14 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     }
   };
 
-  await t.test("says who it is and that it is ready", async (t) => {
+  await t.test("says who it is and that it is ready", { timeout: patienceMs }, async (t) => {
     const version = await runtime.version(soon());
     t.not(version.version, "");
     const status = await runtime.status(soon());
     t.ok(status.runtimeReady, status.message);
   });
 
-  await t.test("tells an image that is there from one that is not", async (t) => {
+  await t.test("tells an image that is there from one that is not", { timeout: patienceMs }, async (t) => {
     const present = await runtime.imageStatus(subject.image, soon());
     t.match(present?.id, /^sha256:[0-9a-f]{64}$/);
     t.equal(await runtime.imageStatus("keelson.test/none:1", soon()), undefined);
@@ -76,35 +76,39 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await t.rejects(runtime.pullImage("keelson.invalid/none:1", undefined, soon()), { code: "image-pull" });
   });
 
-  await t.test("runs, lists, stops and removes a sandbox; doing it again changes nothing", async (t) => {
-    const config = sandboxConfig("sandbox", subject);
-    const id = await runtime.runSandbox(config, "", soon());
-    const [listed, ...others] = await runtime.listSandboxes({ podUid: config.podUid }, soon());
-    t.same(others, []);
-    t.match(listed, {
-      id,
-      podName: "sandbox",
-      podNamespace: "contract",
-      podUid: config.podUid,
-      attempt: 0,
-      state: "ready",
-      network: subject.network,
-      labels: { app: "contract" },
-      annotations: { note: "a b" },
-    });
-    await t.rejects(runtime.runSandbox(config, "", soon()), { code: "exists" }, "the same attempt twice");
-    t.same(await runtime.listSandboxes({ podUid: "other" }, soon()), []);
-    await runtime.stopSandbox(id, soon());
-    const [stopped] = await runtime.listSandboxes({ podUid: config.podUid }, soon());
-    t.equal(stopped?.state, "not-ready");
-    await runtime.stopSandbox(id, soon());
-    await runtime.removeSandbox(id, soon());
-    await runtime.removeSandbox(id, soon());
-    await runtime.stopSandbox(id, soon());
-    t.same(await runtime.listSandboxes({ podUid: config.podUid }, soon()), []);
-  });
+  await t.test(
+    "runs, lists, stops and removes a sandbox; doing it again changes nothing",
+    { timeout: patienceMs },
+    async (t) => {
+      const config = sandboxConfig("sandbox", subject);
+      const id = await runtime.runSandbox(config, "", soon());
+      const [listed, ...others] = await runtime.listSandboxes({ podUid: config.podUid }, soon());
+      t.same(others, []);
+      t.match(listed, {
+        id,
+        podName: "sandbox",
+        podNamespace: "contract",
+        podUid: config.podUid,
+        attempt: 0,
+        state: "ready",
+        network: subject.network,
+        labels: { app: "contract" },
+        annotations: { note: "a b" },
+      });
+      await t.rejects(runtime.runSandbox(config, "", soon()), { code: "exists" }, "the same attempt twice");
+      t.same(await runtime.listSandboxes({ podUid: "other" }, soon()), []);
+      await runtime.stopSandbox(id, soon());
+      const [stopped] = await runtime.listSandboxes({ podUid: config.podUid }, soon());
+      t.equal(stopped?.state, "not-ready");
+      await runtime.stopSandbox(id, soon());
+      await runtime.removeSandbox(id, soon());
+      await runtime.removeSandbox(id, soon());
+      await runtime.stopSandbox(id, soon());
+      t.same(await runtime.listSandboxes({ podUid: config.podUid }, soon()), []);
+    },
+  );
 
-  await t.test("refuses a container without its sandbox or its image", async (t) => {
+  await t.test("refuses a container without its sandbox or its image", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("refused");
     await t.rejects(
       runtime.createContainer("0".repeat(64), sh("true"), pod.config, soon()),
@@ -118,52 +122,56 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await t.rejects(runtime.startContainer("0".repeat(64), soon()), { code: "not-found" });
   });
 
-  await t.test("a container is created, runs and ends with its exit code", async (t) => {
-    await using pod = await podUp("life");
-    const config = sh("echo hello; echo wrong >&2; exit 3");
-    const id = await runtime.createContainer(pod.sandboxId, config, pod.config, soon());
-    const created = await runtime.containerStatus(id, soon());
-    t.match(created, {
-      id,
-      sandboxId: pod.sandboxId,
-      podUid: pod.config.podUid,
-      podName: "life",
-      podNamespace: "contract",
-      name: "main",
-      attempt: 0,
-      state: "created",
-      startedAtMs: 0,
-      finishedAtMs: 0,
-      labels: { app: "contract" },
-      annotations: { hash: "1" },
-    });
-    await runtime.startContainer(id, soon());
-    const ended = await until(id, "exited");
-    t.equal(ended.exitCode, 3);
-    t.equal(ended.reason, "Error");
-    t.ok(ended.startedAtMs > 0 && ended.finishedAtMs >= ended.startedAtMs);
-    if (subject.logs) {
-      const log = await readWhen(ended.logPath, (text) => text.includes("hello") && text.includes("wrong"));
-      t.match(log, /hello/);
-      t.match(log, /wrong/);
-    }
-    await t.rejects(
-      runtime.startContainer(id, soon()),
-      { name: "RuntimeError" },
-      "an ended one starts no more",
-    );
-    const second = sh("exit 0", "main", { attempt: 1, logPath: "main/1.log" });
-    const again = await runtime.createContainer(pod.sandboxId, second, pod.config, soon());
-    await runtime.startContainer(again, soon());
-    t.match(await until(again, "exited"), { exitCode: 0, reason: "Completed", attempt: 1 });
-    const all = await runtime.listContainers({ podUid: pod.config.podUid }, soon());
-    t.same(new Set(all.map((container) => container.id)), new Set([id, again]));
-    await runtime.removeContainer(id, soon());
-    await runtime.removeContainer(id, soon());
-    t.equal(await runtime.containerStatus(id, soon()), undefined);
-  });
+  await t.test(
+    "a container is created, runs and ends with its exit code",
+    { timeout: patienceMs },
+    async (t) => {
+      await using pod = await podUp("life");
+      const config = sh("echo hello; echo wrong >&2; exit 3");
+      const id = await runtime.createContainer(pod.sandboxId, config, pod.config, soon());
+      const created = await runtime.containerStatus(id, soon());
+      t.match(created, {
+        id,
+        sandboxId: pod.sandboxId,
+        podUid: pod.config.podUid,
+        podName: "life",
+        podNamespace: "contract",
+        name: "main",
+        attempt: 0,
+        state: "created",
+        startedAtMs: 0,
+        finishedAtMs: 0,
+        labels: { app: "contract" },
+        annotations: { hash: "1" },
+      });
+      await runtime.startContainer(id, soon());
+      const ended = await until(id, "exited");
+      t.equal(ended.exitCode, 3);
+      t.equal(ended.reason, "Error");
+      t.ok(ended.startedAtMs > 0 && ended.finishedAtMs >= ended.startedAtMs);
+      if (subject.logs) {
+        const log = await readWhen(ended.logPath, (text) => text.includes("hello") && text.includes("wrong"));
+        t.match(log, /hello/);
+        t.match(log, /wrong/);
+      }
+      await t.rejects(
+        runtime.startContainer(id, soon()),
+        { name: "RuntimeError" },
+        "an ended one starts no more",
+      );
+      const second = sh("exit 0", "main", { attempt: 1, logPath: "main/1.log" });
+      const again = await runtime.createContainer(pod.sandboxId, second, pod.config, soon());
+      await runtime.startContainer(again, soon());
+      t.match(await until(again, "exited"), { exitCode: 0, reason: "Completed", attempt: 1 });
+      const all = await runtime.listContainers({ podUid: pod.config.podUid }, soon());
+      t.same(new Set(all.map((container) => container.id)), new Set([id, again]));
+      await runtime.removeContainer(id, soon());
+      await runtime.removeContainer(id, soon());
+      t.equal(await runtime.containerStatus(id, soon()), undefined);
+    },
+  );
 
-  await t.test("stopping asks first, and kills what does not listen", async (t) => {
+  await t.test("stopping asks first, and kills what does not listen", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp(
       "stop",
       sh('trap "exit 7" TERM; while :; do sleep 0.1; done', "polite"),
@@ -178,23 +186,27 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await runtime.stopContainer(deaf, 1, soon());
   });
 
-  await t.test("execSync gives output and exit code, and ends what takes too long", async (t) => {
-    const env = [{ name: "COLOUR", value: "blue" }];
-    await using pod = await podUp("exec-sync", sh("sleep 3600", "main", { env }));
-    const options = { timeoutMs: 10_000, maxOutputBytes: 1_000 };
-    const run = (script: string, more: object = {}): ReturnType<Runtime["execSync"]> =>
-      runtime.execSync(pod.first, ["/bin/sh", "-c", script], { ...options, ...more }, soon());
-    const result = await run("echo $COLOUR; echo err >&2; exit 4");
-    t.equal(result.exitCode, 4);
-    t.equal(Buffer.from(result.stdout).toString(), "blue\n");
-    t.equal(Buffer.from(result.stderr).toString(), "err\n");
-    t.equal((await run("echo 0123456789", { maxOutputBytes: 4 })).stdout.length, 4);
-    await t.rejects(run("sleep 60", { timeoutMs: 1_000 }), { code: "timeout" });
-    await runtime.stopContainer(pod.first, 0, soon());
-    await t.rejects(run("true"), { name: "RuntimeError" }, "it does not run any more");
-  });
+  await t.test(
+    "execSync gives output and exit code, and ends what takes too long",
+    { timeout: patienceMs },
+    async (t) => {
+      const env = [{ name: "COLOUR", value: "blue" }];
+      await using pod = await podUp("exec-sync", sh("sleep 3600", "main", { env }));
+      const options = { timeoutMs: 10_000, maxOutputBytes: 1_000 };
+      const run = (script: string, more: object = {}): ReturnType<Runtime["execSync"]> =>
+        runtime.execSync(pod.first, ["/bin/sh", "-c", script], { ...options, ...more }, soon());
+      const result = await run("echo $COLOUR; echo err >&2; exit 4");
+      t.equal(result.exitCode, 4);
+      t.equal(Buffer.from(result.stdout).toString(), "blue\n");
+      t.equal(Buffer.from(result.stderr).toString(), "err\n");
+      t.equal((await run("echo 0123456789", { maxOutputBytes: 4 })).stdout.length, 4);
+      await t.rejects(run("sleep 60", { timeoutMs: 1_000 }), { code: "timeout" });
+      await runtime.stopContainer(pod.first, 0, soon());
+      await t.rejects(run("true"), { name: "RuntimeError" }, "it does not run any more");
+    },
+  );
 
-  await t.test("exec streams both ways and tells the exit code", async (t) => {
+  await t.test("exec streams both ways and tells the exit code", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("exec", sh("sleep 3600"));
     const streams = await runtime.exec(
       pod.first,
@@ -215,7 +227,7 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     t.equal(await streams.exit, 5);
   });
 
-  await t.test("attach joins the streams of the container itself", async (t) => {
+  await t.test("attach joins the streams of the container itself", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("attach", sh("cat", "main", { stdin: true }));
     const streams = await runtime.attach(
       pod.first,
@@ -229,12 +241,11 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await streams.exit;
   });
 
-  await t.test("portForward reaches a port inside the sandbox", async (t) => {
-    await using pod = await podUp("forward", sh("nc -lk -p 18080 -e /bin/cat"));
+  await t.test("portForward reaches a port inside the sandbox", { timeout: patienceMs }, async (t) => {
+    await using pod = await podUp("forward", sh("nc -ll -p 18080 -e /bin/cat"));
     const signal = soon();
     let answer = "";
-    while (answer !== "marco") {
-      signal.throwIfAborted();
+    for (; answer !== "marco"; await delay(50, undefined, { signal })) {
       try {
         const stream = await runtime.portForward(pod.sandboxId, 18_080, signal);
         const got = readUntil(stream, "marco");
@@ -242,13 +253,13 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
         answer = await got;
         stream.destroy();
       } catch {
-        await delay(50); // It does not listen yet.
+        // It does not listen yet.
       }
     }
     t.equal(answer, "marco");
   });
 
-  await t.test("events say that a container ended", async (t) => {
+  await t.test("events say that a container ended", { timeout: patienceMs }, async (t) => {
     const stop = new AbortController();
     const seen: RuntimeEvent[] = [];
     const reading = (async () => {
@@ -268,13 +279,13 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await reading;
   });
 
-  await t.test("limits of a running container can be changed", async (t) => {
+  await t.test("limits of a running container can be changed", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("resize", sh("sleep 3600"));
     await runtime.updateResources(pod.first, { cpuShares: 512, memoryLimitBytes: 64 * 1024 * 1024 }, soon());
     t.equal((await runtime.containerStatus(pod.first, soon()))?.state, "running");
   });
 
-  await t.test("removing a sandbox removes what is in it", async (t) => {
+  await t.test("removing a sandbox removes what is in it", { timeout: patienceMs }, async (t) => {
     const pod = await podUp("remove", sh("sleep 3600"));
     await runtime.stopSandbox(pod.sandboxId, soon());
     t.not((await runtime.containerStatus(pod.first, soon()))?.state, "running");

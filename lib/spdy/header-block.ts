@@ -39,6 +39,9 @@ export class HeaderReader {
   }
 }
 
+/** An empty stored block, what zlib's Z_SYNC_FLUSH ends with: Go's reader hands out nothing before it. */
+const flushMark = Buffer.from([0, 0, 0, 0xff, 0xff]);
+
 /**
  * Writes header blocks of one direction. The blocks are stored, not compressed: a valid zlib stream all the same
  * (RFC 1950, RFC 1951 section 3.2.4), written without waiting; our headers are a few dozen bytes.
@@ -54,7 +57,7 @@ export class HeaderWriter {
     stored.writeUInt16LE(~plain.length & 0xffff, 3);
     const start = this.#started ? [] : [Buffer.from([0x78, 0x01])];
     this.#started = true;
-    return Buffer.concat([...start, stored, plain]);
+    return Buffer.concat([...start, stored, plain, flushMark]);
   }
 }
 

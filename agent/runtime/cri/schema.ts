@@ -114,6 +114,8 @@ export const containerdMessages: Readonly<Record<string, string>> = {
   Any: "typeUrl:1:string value:2:bytes",
   // The first field of every containerd.events.Task* and Container* message is the container's id.
   "containerd.events.TaskExit": "containerId:1:string id:2:string",
+  "containerd.services.leases.v1.CreateRequest": "id:1:string labels:3:<string,string>",
+  "containerd.services.leases.v1.DeleteRequest": "id:1:string",
   "containerd.types.Descriptor": "mediaType:1:string digest:2:string size:3:int64",
   "containerd.services.images.v1.Image":
     "name:1:string labels:2:<string,string> target:3:containerd.types.Descriptor",

@@ -1,0 +1,490 @@
+import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import { pauseImage } from "../pause-image.ts";
+import type {
+  ContainerConfig,
+  ContainerStatus,
+  ExecResult,
+  ExecSyncOptions,
+  ImageAuth,
+  ImageStatus,
+  LinuxResources,
+  ProcessStreams,
+  Runtime,
+  RuntimeEvent,
+  RuntimeStatus,
+  SandboxConfig,
+  SandboxStatus,
+  StreamOptions,
+} from "../runtime.ts";
+import { RuntimeError } from "../runtime.ts";
+import { Channel } from "./channel.ts";
+import { type Codec, criCodec } from "./codec.ts";
+import { changedIds } from "./events.ts";
+import { containerFromCri, imageFromCri, sandboxFromCri } from "./from-cri.ts";
+import { importImage } from "./import-image.ts";
+import type { CriContainer, CriContainerStatus, CriImage, CriSandbox, CriSandboxStatus } from "./messages.ts";
+import { connectPort, connectProcess } from "./streaming.ts";
+import { containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
+
+/** kubelet's runtimeRequestTimeout: what a call may take that has no time of its own. */
+const callMs = 120_000;
+const sandboxMs = 240_000;
+const importedWithinMs = 10_000;
+
+/** A runtime that speaks CRI (runtime.v1) on a Unix socket: containerd or CRI-O. */
+export class CriRuntime implements Runtime {
+  readonly name: string;
+  readonly #channel: Channel;
+  readonly #codec: Codec;
+  /** Ended containers do not change any more: their status is asked for once. */
+  #ended = new Map<string, ContainerStatus>();
+  /** Addresses of ready sandboxes, asked for once. */
+  #networks = new Map<string, Pick<SandboxStatus, "ips" | "network">>();
+  /** Which Pod a container or sandbox is of, as last listed: to name it in events. */
+  readonly #podOf = new Map<string, string>();
+  readonly #sandboxIds = new Set<string>();
+
+  private constructor(name: string, channel: Channel, codec: Codec) {
+    this.name = name;
+    this.#channel = channel;
+    this.#codec = codec;
+  }
+
+  /**
+   * Connects and asks who is there.
+   * @param endpoint `unix:///run/containerd/containerd.sock`, or the path alone.
+   * @throws {RuntimeError} `unavailable` when nobody answers, `unsupported` without runtime.v1.
+   */
+  static async connect(endpoint: string, signal: AbortSignal): Promise<CriRuntime> {
+    const codec = criCodec();
+    const channel = new Channel(endpoint, codec);
+    try {
+      const version = await channel.call<{ runtimeName: string }>(
+        methodOf("Runtime", "Version"),
+        {},
+        10_000,
+        signal,
+      );
+      return new CriRuntime(version.runtimeName, channel, codec);
+    } catch (cause) {
+      channel.close();
+      throw cause;
+    }
+  }
+
+  async version(
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly version: string; readonly apiVersion: string }> {
+    const answer = await this.#runtime<{
+      runtimeName: string;
+      runtimeVersion: string;
+      runtimeApiVersion: string;
+    }>("Version", {}, signal);
+    return { name: answer.runtimeName, version: answer.runtimeVersion, apiVersion: answer.runtimeApiVersion };
+  }
+
+  async status(signal: AbortSignal): Promise<RuntimeStatus> {
+    const { status } = await this.#runtime<StatusResponse>("Status", {}, signal);
+    const conditions = status?.conditions ?? [];
+    const ready = (type: string): boolean => conditions.find((one) => one.type === type)?.status ?? false;
+    const message = conditions
+      .filter((one) => !one.status)
+      .map((one) => `${one.type} is false: ${one.reason}: ${one.message}`)
+      .join("; ");
+    return {
+      runtimeReady: ready("RuntimeReady"),
+      networkReady: ready("NetworkReady"),
+      message,
+      cgroupDriver: await this.#cgroupDriver(signal),
+    };
+  }
+
+  async runSandbox(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
+    await this.#ensureSandboxImage(signal);
+    const request = { config: sandboxToCri(config), runtimeHandler };
+    const answer = await this.#runtime<{ podSandboxId: string }>("RunPodSandbox", request, signal, sandboxMs);
+    this.#podOf.set(answer.podSandboxId, config.podUid);
+    this.#sandboxIds.add(answer.podSandboxId);
+    return answer.podSandboxId;
+  }
+
+  async stopSandbox(id: string, signal: AbortSignal): Promise<void> {
+    await unlessGone(this.#runtime("StopPodSandbox", { podSandboxId: id }, signal, sandboxMs));
+  }
+
+  async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
+    await unlessGone(this.#runtime("RemovePodSandbox", { podSandboxId: id }, signal, sandboxMs));
+  }
+
+  async listSandboxes(
+    filter: { readonly podUid?: string },
+    signal: AbortSignal,
+  ): Promise<readonly SandboxStatus[]> {
+    const { items } = await this.#runtime<{ items: readonly CriSandbox[] }>(
+      "ListPodSandbox",
+      { filter: { labelSelector: selector(filter) } },
+      signal,
+    );
+    const found = await Promise.all(
+      items.map(async (item) => sandboxFromCri(item, await this.#network(item, signal))),
+    );
+    for (const sandbox of found) {
+      this.#podOf.set(sandbox.id, sandbox.podUid);
+      this.#sandboxIds.add(sandbox.id);
+    }
+    if (filter.podUid === undefined) {
+      const ids = new Set(found.map((sandbox) => sandbox.id));
+      this.#networks = keep(this.#networks, ids);
+      for (const id of this.#sandboxIds) if (!ids.has(id)) this.#sandboxIds.delete(id);
+    }
+    return found;
+  }
+
+  async createContainer(
+    sandboxId: string,
+    config: ContainerConfig,
+    sandbox: SandboxConfig,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const request = {
+      podSandboxId: sandboxId,
+      config: containerToCri(config, sandbox),
+      sandboxConfig: sandboxToCri(sandbox),
+    };
+    const answer = await this.#runtime<{ containerId: string }>("CreateContainer", request, signal);
+    this.#podOf.set(answer.containerId, sandbox.podUid);
+    return answer.containerId;
+  }
+
+  async startContainer(id: string, signal: AbortSignal): Promise<void> {
+    await this.#runtime("StartContainer", { containerId: id }, signal);
+  }
+
+  async stopContainer(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
+    const request = { containerId: id, timeout: timeoutSeconds };
+    await unlessGone(this.#runtime("StopContainer", request, signal, timeoutSeconds * 1_000 + callMs));
+  }
+
+  async removeContainer(id: string, signal: AbortSignal): Promise<void> {
+    await unlessGone(this.#runtime("RemoveContainer", { containerId: id }, signal));
+  }
+
+  async listContainers(
+    filter: { readonly podUid?: string },
+    signal: AbortSignal,
+  ): Promise<readonly ContainerStatus[]> {
+    const { containers } = await this.#runtime<{ containers: readonly CriContainer[] }>(
+      "ListContainers",
+      { filter: { labelSelector: selector(filter) } },
+      signal,
+    );
+    const found = await Promise.all(containers.map((container) => this.#fullStatus(container, signal)));
+    if (filter.podUid === undefined) {
+      const ids = new Set(containers.map((container) => container.id));
+      this.#ended = keep(this.#ended, ids);
+      for (const id of this.#podOf.keys())
+        if (!ids.has(id) && !this.#sandboxIds.has(id)) this.#podOf.delete(id);
+    }
+    return found.filter((status) => status !== undefined);
+  }
+
+  async containerStatus(id: string, signal: AbortSignal): Promise<ContainerStatus | undefined> {
+    const { containers } = await this.#runtime<{ containers: readonly CriContainer[] }>(
+      "ListContainers",
+      { filter: { id } },
+      signal,
+    );
+    const container = containers.find((one) => one.id === id);
+    return container === undefined ? undefined : await this.#fullStatus(container, signal);
+  }
+
+  async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
+    const request = { containerId: id, linux: resourcesToCri(resources) };
+    await this.#runtime("UpdateContainerResources", request, signal);
+  }
+
+  async reopenLog(id: string, signal: AbortSignal): Promise<void> {
+    await this.#runtime("ReopenContainerLog", { containerId: id }, signal);
+  }
+
+  async execSync(
+    id: string,
+    command: readonly string[],
+    options: ExecSyncOptions,
+    signal: AbortSignal,
+  ): Promise<ExecResult> {
+    const timeout = Math.ceil(options.timeoutMs / 1_000);
+    // The runtime keeps the time; ours is only for a runtime that does not.
+    const deadlineMs = timeout === 0 ? 0 : options.timeoutMs + callMs;
+    const answer = await this.#runtime<{ stdout: Uint8Array; stderr: Uint8Array; exitCode: number }>(
+      "ExecSync",
+      { containerId: id, cmd: command, timeout },
+      signal,
+      deadlineMs,
+    );
+    return {
+      exitCode: answer.exitCode,
+      stdout: answer.stdout.subarray(0, options.maxOutputBytes),
+      stderr: answer.stderr.subarray(0, options.maxOutputBytes),
+    };
+  }
+
+  async exec(
+    id: string,
+    options: StreamOptions & { readonly command: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<ProcessStreams> {
+    const { command, ...streams } = oneOrMore(options);
+    const request = { containerId: id, cmd: command, ...streams };
+    const { url } = await this.#runtime<{ url: string }>("Exec", request, signal);
+    return await connectProcess(url, streams, signal);
+  }
+
+  async attach(id: string, options: StreamOptions, signal: AbortSignal): Promise<ProcessStreams> {
+    const streams = oneOrMore(options);
+    const { url } = await this.#runtime<{ url: string }>("Attach", { containerId: id, ...streams }, signal);
+    return await connectProcess(url, streams, signal);
+  }
+
+  async portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    const request = { podSandboxId: sandboxId, port: [port] };
+    const { url } = await this.#runtime<{ url: string }>("PortForward", request, signal);
+    return await connectPort(url, port, signal);
+  }
+
+  async pullImage(
+    image: string,
+    auth: ImageAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly imageRef: string }> {
+    try {
+      const request = { image: { image }, ...(auth === undefined ? {} : { auth }) };
+      return await this.#image<{ imageRef: string }>("PullImage", request, signal, 0);
+    } catch (cause) {
+      if (!(cause instanceof RuntimeError) || cause.code === "unavailable") throw cause;
+      throw new RuntimeError("image-pull", `cannot pull image "${image}": ${cause.message}`, { cause });
+    }
+  }
+
+  async imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined> {
+    const request = { image: { image } };
+    const answer = await this.#image<{ image: CriImage | null }>("ImageStatus", request, signal);
+    return answer.image === null ? undefined : imageFromCri(answer.image);
+  }
+
+  async listImages(signal: AbortSignal): Promise<readonly ImageStatus[]> {
+    const { images } = await this.#image<{ images: readonly CriImage[] }>("ListImages", {}, signal);
+    return images.map(imageFromCri);
+  }
+
+  async removeImage(image: string, signal: AbortSignal): Promise<void> {
+    await unlessGone(this.#image("RemoveImage", { image: { image } }, signal));
+  }
+
+  async imageFsInfo(signal: AbortSignal): Promise<{ readonly path: string; readonly usedBytes: number }> {
+    const { imageFilesystems } = await this.#image<{
+      imageFilesystems: readonly {
+        fsId: { mountpoint: string } | null;
+        usedBytes: { value: number } | null;
+      }[];
+    }>("ImageFsInfo", {}, signal);
+    const [first] = imageFilesystems;
+    return { path: first?.fsId?.mountpoint ?? "/", usedBytes: first?.usedBytes?.value ?? 0 };
+  }
+
+  async *events(signal: AbortSignal): AsyncGenerator<RuntimeEvent, void, undefined> {
+    const list = (inner: AbortSignal): Promise<ReadonlyMap<string, string>> => this.#fingerprints(inner);
+    for await (const id of changedIds(this.#channel, this.#codec, list, signal)) {
+      yield {
+        type: this.#sandboxIds.has(id) ? "sandbox" : "container",
+        podUid: this.#podOf.get(id) ?? "",
+        containerId: id,
+      };
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#channel.close();
+  }
+
+  /** Names of images in containerd's configuration are its own: the built-in image goes under that name. */
+  async #ensureSandboxImage(signal: AbortSignal): Promise<void> {
+    if (this.name !== "containerd") return;
+    const { info } = await this.#runtime<StatusResponse>("Status", { verbose: true }, signal);
+    const reference = sandboxImageOf(info["config"] ?? "");
+    if (reference === undefined || (await this.imageStatus(reference, signal)) !== undefined) return;
+    await importImage(this.#channel, pauseImage(process.arch), reference, signal);
+    // CRI's view of images follows containerd's events.
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(importedWithinMs)]);
+    while ((await this.imageStatus(reference, deadline)) === undefined)
+      await delay(20, undefined, { signal: deadline });
+  }
+
+  async #network(sandbox: CriSandbox, signal: AbortSignal): Promise<Pick<SandboxStatus, "ips" | "network">> {
+    const known = this.#networks.get(sandbox.id);
+    if (known !== undefined) return sandbox.state === 0 ? known : { ...known, ips: [] };
+    try {
+      const { status } = await this.#runtime<{ status: CriSandboxStatus | null }>(
+        "PodSandboxStatus",
+        { podSandboxId: sandbox.id },
+        signal,
+      );
+      const ips = [status?.network?.ip ?? "", ...(status?.network?.additionalIps ?? []).map(({ ip }) => ip)];
+      const onHost = status?.linux?.namespaces?.options?.network === 2;
+      const network = {
+        ips: ips.filter((ip) => ip !== ""),
+        network: onHost ? ("node" as const) : ("pod" as const),
+      };
+      if (sandbox.state === 0 && (onHost || network.ips.length > 0)) this.#networks.set(sandbox.id, network);
+      return network;
+    } catch (cause) {
+      if (isGone(cause)) return { ips: [], network: "pod" };
+      throw cause;
+    }
+  }
+
+  async #fullStatus(container: CriContainer, signal: AbortSignal): Promise<ContainerStatus | undefined> {
+    const known = this.#ended.get(container.id);
+    if (known !== undefined) return known;
+    try {
+      const { status } = await this.#runtime<{ status: CriContainerStatus | null }>(
+        "ContainerStatus",
+        { containerId: container.id },
+        signal,
+      );
+      if (status === null) return undefined;
+      const full = containerFromCri(status, container.podSandboxId);
+      this.#podOf.set(full.id, full.podUid);
+      if (full.state === "exited") this.#ended.set(full.id, full);
+      return full;
+    } catch (cause) {
+      if (isGone(cause)) return undefined; // removed between the list and the question
+      throw cause;
+    }
+  }
+
+  async #fingerprints(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const { items } = await this.#runtime<{ items: readonly CriSandbox[] }>("ListPodSandbox", {}, signal);
+    const { containers } = await this.#runtime<{ containers: readonly CriContainer[] }>(
+      "ListContainers",
+      {},
+      signal,
+    );
+    return new Map([...items, ...containers].map((one) => [one.id, String(one.state)]));
+  }
+
+  async #cgroupDriver(signal: AbortSignal): Promise<RuntimeStatus["cgroupDriver"]> {
+    try {
+      const answer = await this.#runtime<{ linux: { cgroupDriver: number } | null }>(
+        "RuntimeConfig",
+        {},
+        signal,
+      );
+      return answer.linux === null ? undefined : answer.linux.cgroupDriver === 0 ? "systemd" : "cgroupfs";
+    } catch (cause) {
+      if (!(cause instanceof RuntimeError && cause.code === "unsupported")) throw cause;
+    }
+    const { info } = await this.#runtime<StatusResponse>("Status", { verbose: true }, signal);
+    return cgroupDriverOf(info["config"] ?? "");
+  }
+
+  #runtime<R>(name: string, request: object, signal: AbortSignal, timeoutMs = callMs): Promise<R> {
+    return this.#channel.call<R>(methodOf("Runtime", name), request, timeoutMs, signal);
+  }
+
+  #image<R>(name: string, request: object, signal: AbortSignal, timeoutMs = callMs): Promise<R> {
+    return this.#channel.call<R>(methodOf("Image", name), request, timeoutMs, signal);
+  }
+}
+
+interface StatusResponse {
+  readonly status: {
+    readonly conditions: readonly {
+      readonly type: string;
+      readonly status: boolean;
+      readonly reason: string;
+      readonly message: string;
+    }[];
+  } | null;
+  readonly info: Readonly<Record<string, string>>;
+}
+
+const emptyAnswers = new Set([
+  "StopPodSandbox",
+  "RemovePodSandbox",
+  "StartContainer",
+  "StopContainer",
+  "RemoveContainer",
+  "UpdateContainerResources",
+  "ReopenContainerLog",
+  "RemoveImage",
+]);
+
+function methodOf(
+  service: "Runtime" | "Image",
+  name: string,
+): { path: string; request: string; response: string } {
+  return {
+    path: `/runtime.v1.${service}Service/${name}`,
+    request: `${name}Request`,
+    response: emptyAnswers.has(name) ? "Empty" : `${name}Response`,
+  };
+}
+
+function selector(filter: { readonly podUid?: string }): Record<string, string> {
+  return filter.podUid === undefined ? {} : { "io.kubernetes.pod.uid": filter.podUid };
+}
+
+/** A terminal has one output: CRI refuses stderr beside it. */
+function oneOrMore<T extends StreamOptions>(options: T): T {
+  return options.tty ? { ...options, stderr: false } : options;
+}
+
+function keep<T>(map: ReadonlyMap<string, T>, ids: ReadonlySet<string>): Map<string, T> {
+  return new Map([...map].filter(([id]) => ids.has(id)));
+}
+
+/** containerd tells its CRI configuration as JSON in the verbose status. */
+function sandboxImageOf(json: string): string | undefined {
+  const config = parseConfig(json);
+  return config.sandboxImage ?? config.pinnedImages?.["sandbox"];
+}
+
+function cgroupDriverOf(json: string): RuntimeStatus["cgroupDriver"] {
+  const { containerd } = parseConfig(json);
+  const runtime = containerd?.runtimes?.[containerd.defaultRuntimeName ?? "runc"];
+  if (runtime === undefined) return undefined;
+  return runtime.options?.["SystemdCgroup"] === true ? "systemd" : "cgroupfs";
+}
+
+interface ContainerdConfig {
+  readonly sandboxImage?: string;
+  readonly pinnedImages?: Readonly<Record<string, string>>;
+  readonly containerd?: {
+    readonly defaultRuntimeName?: string;
+    readonly runtimes?: Readonly<
+      Record<string, { readonly options?: Readonly<Record<string, unknown>> | null }>
+    >;
+  };
+}
+
+function parseConfig(json: string): ContainerdConfig {
+  try {
+    return JSON.parse(json) as ContainerdConfig;
+  } catch {
+    return {};
+  }
+}
+
+async function unlessGone(done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (cause) {
+    if (!isGone(cause)) throw cause;
+  }
+}
+
+function isGone(cause: unknown): boolean {
+  return cause instanceof RuntimeError && cause.code === "not-found";
+}

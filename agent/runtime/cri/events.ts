@@ -1,0 +1,80 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { RuntimeError } from "../runtime.ts";
+import type { Channel, Method } from "./channel.ts";
+import type { Codec } from "./codec.ts";
+
+const criEvents: Method = {
+  path: "/runtime.v1.RuntimeService/GetContainerEvents",
+  request: "GetEventsRequest",
+  response: "ContainerEventResponse",
+};
+const containerdEvents: Method = {
+  path: "/containerd.services.events.v1.Events/Subscribe",
+  request: "containerd.services.events.v1.SubscribeRequest",
+  response: "containerd.services.events.v1.Envelope",
+};
+const filters = ['namespace==k8s.io,topic~="^/(tasks|containers)/(start|exit|oom|create|delete)$"'];
+const relistMs = 1_000;
+
+interface Envelope {
+  readonly topic: string;
+  readonly event: { readonly value: Uint8Array } | null;
+}
+
+/**
+ * The ids of containers and sandboxes that something happened to: from CRI where the runtime tells them,
+ * else from containerd's own events on the same socket, else by listing every second.
+ * @param fingerprints every id with its state, for the last way.
+ */
+export async function* changedIds(
+  channel: Channel,
+  codec: Codec,
+  fingerprints: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    for await (const event of channel.stream<{ containerId: string }>(criEvents, {}, signal))
+      yield event.containerId;
+    return ended(signal);
+  } catch (cause) {
+    if (!isUnsupported(cause)) throw cause;
+  }
+  try {
+    const headers = { "containerd-namespace": "k8s.io" };
+    for await (const event of channel.stream<Envelope>(containerdEvents, { filters }, signal, headers)) {
+      const id = containerOf(event, codec);
+      if (id !== undefined) yield id;
+    }
+    return ended(signal);
+  } catch (cause) {
+    if (!isUnsupported(cause)) throw cause;
+  }
+  let before = await fingerprints(signal);
+  while (!signal.aborted) {
+    await delay(relistMs, undefined, { signal }).catch(() => {});
+    if (signal.aborted) return;
+    const now = await fingerprints(signal);
+    const ids = new Set([...before.keys(), ...now.keys()]);
+    for (const id of ids) if (before.get(id) !== now.get(id)) yield id;
+    before = now;
+  }
+}
+
+/** undefined for what only concerns a process run by exec. */
+function containerOf(envelope: Envelope, codec: Codec): string | undefined {
+  if (envelope.event === null) return undefined;
+  const event = codec.decode("containerd.events.TaskExit", envelope.event.value) as {
+    readonly containerId: string;
+    readonly id: string;
+  };
+  // A task's exit names the process: the container itself, or an exec in it.
+  return envelope.topic === "/tasks/exit" && event.id !== event.containerId ? undefined : event.containerId;
+}
+
+function ended(signal: AbortSignal): void {
+  if (!signal.aborted) throw new RuntimeError("unavailable", "the runtime ended its stream of events");
+}
+
+function isUnsupported(cause: unknown): boolean {
+  return cause instanceof RuntimeError && cause.code === "unsupported";
+}

@@ -1,0 +1,152 @@
+import type {
+  ContainerConfig,
+  LinuxResources,
+  Mount,
+  NamespaceMode,
+  SandboxConfig,
+  SecurityContext,
+  SecurityProfile,
+} from "../runtime.ts";
+
+const namespaceModes = { pod: 0, container: 1, node: 2, target: 3 } as const;
+const propagations = { private: 0, rslave: 1, rshared: 2 } as const;
+const protocols = { TCP: 0, UDP: 1, SCTP: 2 } as const;
+/** CRI's Signal enumeration counts in the order of the alphabet, after 0 for the runtime's default. */
+const signals =
+  "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ".split(
+    " ",
+  );
+const profileTypes = { RuntimeDefault: 0, Unconfined: 1, Localhost: 2 } as const;
+
+/** CRI's PodSandboxConfig. The Pod's name, namespace and uid are labels too, so that lists can ask for them. */
+export function sandboxToCri(config: SandboxConfig): object {
+  return {
+    metadata: {
+      name: config.podName,
+      uid: config.podUid,
+      namespace: config.podNamespace,
+      attempt: config.attempt,
+    },
+    hostname: config.hostname,
+    logDirectory: config.logDirectory,
+    dnsConfig: config.dns,
+    portMappings: config.portMappings.map((mapping) => ({
+      protocol: protocols[mapping.protocol],
+      containerPort: mapping.containerPort,
+      hostPort: mapping.hostPort,
+      hostIp: mapping.hostIp,
+    })),
+    labels: { ...config.labels, ...podLabels(config) },
+    annotations: config.annotations,
+    linux: {
+      cgroupParent: config.cgroupParent,
+      sysctls: config.sysctls,
+      securityContext: {
+        ...commonSecurity(config.security),
+        namespaceOptions: {
+          network: namespaceModes[config.network],
+          pid: namespaceModes[config.pid],
+          ipc: namespaceModes[config.ipc],
+        },
+      },
+    },
+  };
+}
+
+/** CRI's ContainerConfig. */
+export function containerToCri(config: ContainerConfig, sandbox: SandboxConfig): object {
+  const { security } = config;
+  return {
+    metadata: { name: config.name, attempt: config.attempt },
+    image: { image: config.image },
+    command: config.command,
+    args: config.args,
+    workingDir: config.workingDir,
+    envs: config.env.map(({ name, value }) => ({ key: name, value })),
+    mounts: config.mounts.map(mountToCri),
+    devices: config.devices,
+    labels: { ...config.labels, ...podLabels(sandbox), "io.kubernetes.container.name": config.name },
+    annotations: config.annotations,
+    logPath: config.logPath,
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    tty: config.tty,
+    ...(config.stopSignal === undefined
+      ? {}
+      : { stopSignal: signals.indexOf(config.stopSignal.replace(/^SIG/, "")) + 1 }),
+    linux: {
+      resources: resourcesToCri(config.resources),
+      securityContext: {
+        ...commonSecurity(security),
+        capabilities: {
+          addCapabilities: security.addCapabilities ?? [],
+          dropCapabilities: security.dropCapabilities ?? [],
+        },
+        namespaceOptions: {
+          network: namespaceModes[sandbox.network],
+          pid: namespaceModes[config.pid.mode],
+          ipc: namespaceModes[sandbox.ipc],
+          ...targetOf(config.pid),
+        },
+        ...(security.runAsUserName === undefined ? {} : { runAsUsername: security.runAsUserName }),
+        noNewPrivs: security.noNewPrivileges ?? false,
+        maskedPaths: security.maskedPaths ?? [],
+        readonlyPaths: security.readonlyPaths ?? [],
+      },
+    },
+  };
+}
+
+/** CRI's LinuxContainerResources; what is absent stays as the runtime has it. */
+export function resourcesToCri(resources: LinuxResources): object {
+  const { memoryLimitBytes, hugepages, ...same } = resources;
+  return {
+    ...same,
+    ...(memoryLimitBytes === undefined ? {} : { memoryLimitInBytes: memoryLimitBytes }),
+    hugepageLimits: Object.entries(hugepages ?? {}).map(([pageSize, limit]) => ({ pageSize, limit })),
+  };
+}
+
+function commonSecurity(security: SecurityContext): object {
+  return {
+    privileged: security.privileged ?? false,
+    readonlyRootfs: security.readonlyRootfs ?? false,
+    supplementalGroups: security.supplementalGroups ?? [],
+    ...(security.runAsUser === undefined ? {} : { runAsUser: { value: security.runAsUser } }),
+    ...(security.runAsGroup === undefined ? {} : { runAsGroup: { value: security.runAsGroup } }),
+    ...(security.selinux === undefined ? {} : { selinuxOptions: security.selinux }),
+    ...(security.seccomp === undefined ? {} : { seccomp: profileToCri(security.seccomp) }),
+    ...(security.apparmor === undefined ? {} : { apparmor: profileToCri(security.apparmor) }),
+  };
+}
+
+function profileToCri(profile: SecurityProfile): object {
+  return {
+    profileType: profileTypes[profile.type],
+    localhostRef: profile.type === "Localhost" ? profile.ref : "",
+  };
+}
+
+function mountToCri(mount: Mount): object {
+  return {
+    containerPath: mount.containerPath,
+    hostPath: mount.hostPath,
+    readonly: mount.readonly,
+    selinuxRelabel: mount.selinuxRelabel,
+    propagation: propagations[mount.propagation],
+    recursiveReadOnly: mount.recursiveReadonly,
+    ...(mount.image === undefined ? {} : { image: { image: mount.image } }),
+  };
+}
+
+function targetOf(pid: NamespaceMode): object {
+  return pid.mode === "target" ? { targetId: pid.containerId } : {};
+}
+
+function podLabels(sandbox: SandboxConfig): Record<string, string> {
+  return {
+    "io.kubernetes.pod.name": sandbox.podName,
+    "io.kubernetes.pod.namespace": sandbox.podNamespace,
+    "io.kubernetes.pod.uid": sandbox.podUid,
+  };
+}
