@@ -61,7 +61,9 @@ export type PutResult =
 
 export type Change =
   | { readonly type: "put"; readonly entry: Entry; readonly before: Entry | undefined }
-  | { readonly type: "delete"; readonly key: string; readonly revision: bigint; readonly before: Entry };
+  | { readonly type: "delete"; readonly key: string; readonly revision: bigint; readonly before: Entry }
+  /** Nothing of ours happened up to this revision; for stores that others write to as well. */
+  | { readonly type: "progress"; readonly revision: bigint };
 
 export class StoreError extends Error {
   override readonly name = "StoreError";

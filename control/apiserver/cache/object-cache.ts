@@ -129,6 +129,7 @@ export class ObjectCache {
   }
 
   #apply(change: Change): void {
+    if (change.type === "progress") return this.#advance(change.revision);
     const [key, revision] =
       change.type === "put" ? [change.entry.key, change.entry.modRevision] : [change.key, change.revision];
     const kind = this.#kindOf(key);

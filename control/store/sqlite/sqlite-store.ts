@@ -269,6 +269,7 @@ export class SqliteStore implements Store {
 }
 
 function keyOf(change: Change): string {
+  if (change.type === "progress") return "";
   return change.type === "put" ? change.entry.key : change.key;
 }
 
