@@ -22,6 +22,7 @@ const calls = {
     "long sendto(int fd, const uint8_t *data, size_t length, int flags, const uint8_t *address, uint32_t addressLength)",
   ),
   close: libc.func("int close(int fd)"),
+  flock: libc.func("int flock(int fd, int operation)"),
 };
 
 /** Mount flags (sys/mount.h). */
@@ -108,6 +109,11 @@ export function setReceiveTimeout(fd: number, ms: number): void {
 /** sendto(2) with a raw `sockaddr`: the systemd notify socket. */
 export function sendTo(fd: number, data: Uint8Array, address: Uint8Array): number {
   return check("sendto", calls.sendto(fd, data, data.length, 0, address, address.length));
+}
+
+/** flock(2), exclusive: waits for whoever has it, and holds up the whole process meanwhile. Closing unlocks. */
+export function lockFile(fd: number): void {
+  check("flock", calls.flock(fd, 2));
 }
 
 /** close(2), for descriptors that Node did not open. */
