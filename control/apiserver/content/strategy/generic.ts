@@ -15,6 +15,10 @@ export interface KindTraits {
 export interface KindRules {
   /** Kinds whose metadata.generation counts changes of the spec. */
   readonly generation?: true;
+  /** What a change of raises the generation; the spec unless said. */
+  readonly generationOf?: (object: StoredObject) => unknown;
+  /** Nodes bring their status when they register. */
+  readonly keepStatusOnCreate?: true;
   readonly defaults?: (object: StoredObject) => StoredObject;
   /** The status a new object starts with; empty unless said. */
   readonly initialStatus?: (object: StoredObject) => unknown;
@@ -37,21 +41,26 @@ export function genericStrategy(traits: KindTraits, rules: KindRules): Strategy 
     defaults,
     prepareCreate: (object) => {
       const fresh = rules.generation === undefined ? object : withGeneration(object, 1);
+      if (rules.keepStatusOnCreate === true) return fresh;
       return traits.hasStatus ? withStatus(fresh, rules.initialStatus?.(fresh)) : fresh;
     },
     prepareUpdate: (next, before) => {
       const split = traits.hasStatus ? withStatus(next, before["status"]) : next;
       const prepared = rules.prepareUpdate?.(split, before) ?? split;
-      return rules.generation === undefined ? prepared : countGeneration(prepared, before);
+      return rules.generation === undefined
+        ? prepared
+        : countGeneration(prepared, before, rules.generationOf ?? ((object) => object["spec"]));
     },
-    prepareStatusUpdate: (next, before) => ({
-      ...before,
-      metadata: {
-        ...next.metadata,
-        ...(before.metadata.generation === undefined ? {} : { generation: before.metadata.generation }),
-      },
-      ...("status" in next ? { status: next["status"] } : {}),
-    }),
+    prepareStatusUpdate: (next, before) => {
+      const { status: _old, ...kept } = before;
+      return {
+        ...kept,
+        apiVersion: before.apiVersion,
+        kind: before.kind,
+        metadata: clientMetadata(next, before),
+        ...(next["status"] === undefined ? {} : { status: next["status"] }),
+      };
+    },
     validateCreate: validate,
     validateUpdate: (next, before) => [
       ...validateMetadataUpdate(next, before),
@@ -61,6 +70,26 @@ export function genericStrategy(traits: KindTraits, rules: KindRules): Strategy 
     gracePeriodSeconds: rules.gracePeriodSeconds ?? (() => 0),
     allowCreateOnUpdate: rules.allowCreateOnUpdate ?? false,
     allowUnconditionalUpdate: rules.conditionalUpdateOnly === undefined,
+  };
+}
+
+/** Labels, annotations and the like follow the client on `/status` too; identity and lifecycle do not. */
+function clientMetadata(next: StoredObject, before: StoredObject): StoredObject["metadata"] {
+  const {
+    generation: _generation,
+    deletionTimestamp: _at,
+    deletionGracePeriodSeconds: _grace,
+    ...metadata
+  } = next.metadata;
+  const { generation, deletionTimestamp, deletionGracePeriodSeconds, uid, creationTimestamp } =
+    before.metadata;
+  return {
+    ...metadata,
+    ...(generation === undefined ? {} : { generation }),
+    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+    ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
   };
 }
 
@@ -76,8 +105,11 @@ function withStatus(object: StoredObject, status: unknown): StoredObject {
     : { ...object, status };
 }
 
-/** The spec (for kinds without one: everything but metadata and status) decides. */
-function countGeneration(next: StoredObject, before: StoredObject): StoredObject {
+function countGeneration(
+  next: StoredObject,
+  before: StoredObject,
+  of: (object: StoredObject) => unknown,
+): StoredObject {
   const generation = before.metadata.generation ?? 1;
-  return withGeneration(next, sameMeaning(next["spec"], before["spec"]) ? generation : generation + 1);
+  return withGeneration(next, sameMeaning(of(next), of(before)) ? generation : generation + 1);
 }
