@@ -54,7 +54,9 @@ async function observe(hosts: Hosts, flow: Flow, expected: Flow["reaches"]): Pro
   const replies: Reply[] = [];
   const wanted = new Set(typeof expected === "string" ? [] : expected);
   for (let tries = 0; tries < 16; tries += 1) {
-    const reply = await hosts.ask(flow.from, flow.to);
+    // The kernel limits ICMP errors (and redirects with them) per destination: a refusal may need a second SYN.
+    const timeoutMs = expected === "dropped" ? 700 : 4_000;
+    const reply = await hosts.ask(flow.from, flow.to, { timeoutMs });
     replies.push(reply);
     if (reply.server === undefined) break;
     wanted.delete(reply.server);
