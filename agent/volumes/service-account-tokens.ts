@@ -1,5 +1,5 @@
 import type { ApiClient } from "#api/client.ts";
-import type { Pod, TokenRequest } from "#api/generated/kubernetes.ts";
+import type { AuthenticationV1TokenRequest, Pod } from "#api/generated/kubernetes.ts";
 import { serviceAccounts } from "#api/resources.ts";
 import type { Clock } from "#lib/clock.ts";
 
@@ -61,7 +61,7 @@ export class ServiceAccountTokens {
     const { name = "", namespace = "", uid = "" } = pod.metadata ?? {};
     if (this.#client === undefined) throw new Error("a service account token needs an API server");
     const account = pod.spec?.serviceAccountName ?? "default";
-    const answer = await this.#client.createSubresource<TokenRequest>(
+    const answer = await this.#client.createSubresource<AuthenticationV1TokenRequest>(
       serviceAccounts,
       { namespace, name: account },
       "token",

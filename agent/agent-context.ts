@@ -1,0 +1,72 @@
+import type { ApiClient } from "#api/client.ts";
+import type { EventRecorder } from "#api/event-recorder.ts";
+import type { Pod, Service } from "#api/generated/kubernetes.ts";
+import type { Clock } from "#lib/clock.ts";
+import type { Log } from "#lib/log.ts";
+import type { CgroupMounts } from "#linux/cgroup.ts";
+import type { AgentConfig } from "./config.ts";
+import type { ImagePuller } from "./images/image-puller.ts";
+import type { DownwardFacts } from "./plan/downward.ts";
+import type { DnsConfig } from "./plan/resolv-conf.ts";
+import type { Prober } from "./probes/prober.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import type { ObjectRefs } from "./volumes/object-refs.ts";
+import type { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
+
+/** What the steps of a Pod use, put together once by main.ts. */
+export interface AgentContext {
+  readonly config: AgentConfig;
+  readonly nodeName: string;
+  readonly runtime: Runtime;
+  readonly client: ApiClient | undefined;
+  readonly recorder: EventRecorder;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly refs: ObjectRefs;
+  readonly tokens: ServiceAccountTokens;
+  readonly puller: ImagePuller;
+  readonly prober: Prober;
+  readonly cgroups: CgroupMounts | undefined;
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly node: NodeState;
+  /** Ends with the agent. */
+  readonly signal: AbortSignal;
+  /** The Pod has to be looked at again. */
+  readonly markDirty: (podUid: string) => void;
+}
+
+/** What is known of the node now. */
+export interface NodeState {
+  readonly hostIps: () => readonly string[];
+  readonly networkReady: () => boolean;
+  readonly hostDns: () => DnsConfig;
+  /** undefined until the first list has ended. */
+  readonly services: () => readonly Service[] | undefined;
+  readonly memoryBytes: number;
+  /** The lowest oom_score_adj this process may give to a child. */
+  readonly minOomScoreAdj: number;
+  readonly facts: (podIps: readonly string[]) => DownwardFacts;
+  readonly labels: () => Readonly<Record<string, string>>;
+}
+
+/** An event about a Pod, or about one part of it. */
+export function podEvent(
+  context: AgentContext,
+  pod: Pod,
+  type: "Normal" | "Warning",
+  reason: string,
+  message: string,
+  fieldPath?: string,
+): void {
+  context.recorder.event(
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      ...(pod.metadata === undefined ? {} : { metadata: pod.metadata }),
+      ...(fieldPath === undefined ? {} : { fieldPath }),
+    },
+    type,
+    reason,
+    message,
+  );
+}

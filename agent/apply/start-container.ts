@@ -1,0 +1,341 @@
+import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import path from "node:path";
+import type { Container, Pod } from "#api/generated/kubernetes.ts";
+import { errorText } from "#lib/log.ts";
+import { type AgentContext, podEvent } from "../agent-context.ts";
+import type { StartFailure } from "../model.ts";
+import { containerConfig, terminationFileName } from "../plan/container-config.ts";
+import { containerRecords } from "../plan/container-records.ts";
+import { containerResources } from "../plan/container-resources.ts";
+import { fieldPathOf, type SpecContainer } from "../plan/containers-of.ts";
+import { environment } from "../plan/environment.ts";
+import { expand } from "../plan/expand.ts";
+import { podHostname } from "../plan/hostname.ts";
+import { hostsFile } from "../plan/hosts-file.ts";
+import type { PodAction } from "../plan/pod-actions.ts";
+import { rootRefusal } from "../plan/security-context.ts";
+import type { PodEntry } from "../pod-entry.ts";
+import { runHook } from "../probes/run-hook.ts";
+import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
+import { podDirectory, volumePath } from "../volumes/pod-volumes.ts";
+import { bindSubPath } from "../volumes/sub-path.ts";
+import { sandboxOf } from "./create-sandbox.ts";
+import { readFile } from "node:fs/promises";
+
+type Start = PodAction & { readonly do: "start-container" };
+
+const retryMs = 10_000;
+
+class StartError extends Error {
+  override readonly name = "StartError";
+  readonly reason: StartFailure["reason"];
+
+  constructor(reason: StartFailure["reason"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** Creates and starts one container. A failure is noted on the entry and said in an event; it is tried again later. */
+export async function startContainer(
+  context: AgentContext,
+  entry: PodEntry,
+  action: Start,
+  signal: AbortSignal,
+): Promise<void> {
+  const { pod } = entry;
+  const { spec } = action;
+  const name = spec.container.name;
+  const place = fieldPathOf(spec);
+  try {
+    const id = await create(context, entry, action, signal);
+    podEvent(context, pod, "Normal", "Created", `Created container: ${name}`, place);
+    await start(context, entry, spec, id, signal);
+    podEvent(context, pod, "Normal", "Started", `Started container ${name}`, place);
+    entry.startFailures.delete(name);
+    await linkLog(context, entry, name, id, action.attempt);
+    beginPostStart(context, entry, spec, id, action.sandbox);
+  } catch (cause) {
+    signal.throwIfAborted();
+    const reason = cause instanceof StartError ? cause.reason : "CreateContainerError";
+    const message = cause instanceof StartError ? cause.message : errorText(cause);
+    podEvent(context, pod, "Warning", "Failed", `Error: ${message}`, place);
+    entry.startFailures.set(name, { reason, message, retryAtMs: context.clock.now() + retryMs });
+  }
+}
+
+async function create(
+  context: AgentContext,
+  entry: PodEntry,
+  action: Start,
+  signal: AbortSignal,
+): Promise<string> {
+  const { pod } = entry;
+  const { spec, sandbox } = action;
+  const { container } = spec;
+  const image = entry.images.get(container.name);
+  const refusal = rootRefusal(pod, container, image?.state === "present" ? image.user : {});
+  if (refusal !== undefined) throw new StartError("CreateContainerConfigError", refusal);
+  const env = variables(context, entry, container, sandbox);
+  const directory = podDirectory(context.config.rootDir, entry.uid);
+  const terminationFile = path.join(
+    directory,
+    "containers",
+    container.name,
+    terminationFileName(entry.uid, container.name, action.attempt),
+  );
+  await mkdir(path.dirname(terminationFile), { recursive: true, mode: 0o750 });
+  await writeFile(terminationFile, "");
+  await chmod(terminationFile, 0o666);
+  const sources = await mountSources(context, pod, container, env);
+  const config = containerConfig(pod, spec, {
+    attempt: action.attempt,
+    backoffMs: action.backoffMs,
+    imageRef: action.imageRef,
+    env,
+    sources,
+    hostsFile: await writeHosts(context, entry, sandbox, directory),
+    terminationFile,
+    resources: containerResources(pod, container, context.node.memoryBytes, context.node.minOomScoreAdj),
+    seccompDefault: context.config.seccompDefault,
+    seccompRoot: path.join(context.config.rootDir, "seccomp"),
+    pid: pidMode(entry, spec),
+  });
+  await mkdir(
+    path.join(
+      context.config.podLogsDir,
+      `${pod.metadata?.namespace}_${pod.metadata?.name}_${entry.uid}`,
+      container.name,
+    ),
+    { recursive: true, mode: 0o755 },
+  );
+  const sandboxConfig = await sandboxOf(context, entry, sandbox.attempt);
+  return context.runtime.createContainer(sandbox.id, config, sandboxConfig, signal);
+}
+
+async function start(
+  context: AgentContext,
+  entry: PodEntry,
+  spec: SpecContainer,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await context.runtime.startContainer(id, signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    const status = await context.runtime.containerStatus(id, signal).catch(() => undefined);
+    // A container whose process could not be started is exited with StartError: it counts as a crash and backs off.
+    if (status?.state !== "exited") await context.runtime.removeContainer(id, signal).catch(() => undefined);
+    throw new StartError("RunContainerError", errorText(cause), { cause });
+  }
+}
+
+function variables(
+  context: AgentContext,
+  entry: PodEntry,
+  container: Container,
+  sandbox: SandboxStatus,
+): readonly { readonly name: string; readonly value: string }[] {
+  const { pod } = entry;
+  const namespace = pod.metadata?.namespace ?? "";
+  const services = context.client === undefined || entry.source === "file" ? [] : context.node.services();
+  if (services === undefined)
+    throw new StartError(
+      "CreateContainerConfigError",
+      "services have not yet been read at least once, cannot construct envvars",
+    );
+  const found = <T>(
+    view:
+      | { readonly state: "found"; readonly object: T }
+      | { readonly state: "absent" }
+      | { readonly state: "loading"; readonly why: string },
+  ): T | undefined => {
+    if (view.state === "loading") throw new StartError("CreateContainerConfigError", view.why);
+    return view.state === "found" ? view.object : undefined;
+  };
+  try {
+    return environment(pod, container, {
+      configMap: (name) => found(context.refs.configMap(namespace, name)),
+      secret: (name) => found(context.refs.secret(namespace, name)),
+      services,
+      facts: context.node.facts(pod.spec?.hostNetwork === true ? context.node.hostIps() : sandbox.ips),
+    });
+  } catch (cause) {
+    throw cause instanceof StartError
+      ? cause
+      : new StartError("CreateContainerConfigError", errorText(cause), { cause });
+  }
+}
+
+async function mountSources(
+  context: AgentContext,
+  pod: Pod,
+  container: Container,
+  env: readonly { readonly name: string; readonly value: string }[],
+): Promise<readonly { readonly hostPath: string; readonly image?: string }[]> {
+  const variables = new Map(env.map(({ name, value }) => [name, value]));
+  const sources: { readonly hostPath: string; readonly image?: string }[] = [];
+  for (const [place, mount] of (container.volumeMounts ?? []).entries()) {
+    const volume = pod.spec?.volumes?.find(({ name }) => name === mount.name);
+    if (volume === undefined)
+      throw new StartError(
+        "CreateContainerConfigError",
+        `cannot find volume "${mount.name}" to mount into container "${container.name}"`,
+      );
+    const hostPath = volumePath(context.config.rootDir, pod, volume) ?? "";
+    if (volume.image !== undefined) {
+      sources.push({ hostPath: "", image: volume.image.reference ?? "" });
+      continue;
+    }
+    const subPath = subPathOf(mount, variables);
+    if (subPath === "") {
+      if (volume.hostPath !== undefined && (volume.hostPath.type ?? "") === "")
+        await mkdir(hostPath, { recursive: true, mode: 0o755 }).catch(() => undefined);
+      sources.push({ hostPath });
+      continue;
+    }
+    const target = path.join(
+      podDirectory(context.config.rootDir, pod.metadata?.uid ?? ""),
+      "volume-subpaths",
+      volume.name,
+      container.name,
+      String(place),
+    );
+    try {
+      await bindSubPath(hostPath, subPath, target);
+    } catch (cause) {
+      throw new StartError(
+        "CreateContainerConfigError",
+        `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}": ${errorText(cause)}`,
+        { cause },
+      );
+    }
+    sources.push({ hostPath: target });
+  }
+  return sources;
+}
+
+function subPathOf(
+  mount: NonNullable<Container["volumeMounts"]>[number],
+  variables: ReadonlyMap<string, string>,
+): string {
+  const written =
+    mount.subPathExpr !== undefined && mount.subPathExpr !== "" ? mount.subPathExpr : (mount.subPath ?? "");
+  const missing: string[] = [];
+  const subPath =
+    mount.subPathExpr === undefined || mount.subPathExpr === ""
+      ? written
+      : expand(written, (name) => {
+          const value = variables.get(name);
+          if (value === undefined) missing.push(name);
+          return value;
+        });
+  if (missing.length > 0)
+    throw new StartError("CreateContainerConfigError", `missing value for "${missing[0]}"`);
+  if (path.isAbsolute(subPath))
+    throw new StartError(
+      "CreateContainerConfigError",
+      `error SubPath '${subPath}' must not be an absolute path`,
+    );
+  if (subPath.split("/").includes(".."))
+    throw new StartError(
+      "CreateContainerConfigError",
+      `unable to provision SubPath '${subPath}': must not contain '..'`,
+    );
+  return subPath;
+}
+
+async function writeHosts(
+  context: AgentContext,
+  { pod }: PodEntry,
+  sandbox: SandboxStatus,
+  directory: string,
+): Promise<string> {
+  const file = path.join(directory, "etc-hosts");
+  const nodeHosts =
+    pod.spec?.hostNetwork === true ? await readFile("/etc/hosts", "utf8").catch(() => "") : "";
+  const text = hostsFile(
+    pod,
+    sandbox.ips,
+    podHostname(pod, context.config.clusterDomain, context.nodeName),
+    nodeHosts,
+  );
+  await mkdir(directory, { recursive: true, mode: 0o750 });
+  // Written in place: containers that run have this very file mounted.
+  if ((await readFile(file, "utf8").catch(() => undefined)) !== text)
+    await writeFile(file, text, { mode: 0o644 });
+  return file;
+}
+
+function pidMode({ pod, runtime }: PodEntry, { kind, container }: SpecContainer): NamespaceMode {
+  if (pod.spec?.hostPID === true) return { mode: "node" };
+  const target =
+    kind === "ephemeral" && "targetContainerName" in container ? container.targetContainerName : undefined;
+  if (typeof target === "string" && target !== "") {
+    const record = containerRecords(runtime.containers).get(target);
+    if (record === undefined)
+      throw new StartError("CreateContainerError", `unable to find target container ${target}`);
+    return { mode: "target", containerId: record.newest.id };
+  }
+  return { mode: pod.spec?.shareProcessNamespace === true ? "pod" : "container" };
+}
+
+/** `/var/log/containers/<pod>_<namespace>_<container>-<id>.log`: what log shippers read. */
+async function linkLog(
+  context: AgentContext,
+  { pod, uid }: PodEntry,
+  name: string,
+  id: string,
+  attempt: number,
+): Promise<void> {
+  const { podLogsDir, containerLogsDir } = context.config;
+  const { namespace, name: podName } = pod.metadata ?? {};
+  const link = path.join(containerLogsDir, logLinkName(podName ?? "", namespace ?? "", name, id));
+  try {
+    await mkdir(containerLogsDir, { recursive: true, mode: 0o755 });
+    await rm(link, { force: true });
+    await symlink(path.join(podLogsDir, `${namespace}_${podName}_${uid}`, name, `${attempt}.log`), link);
+  } catch (cause) {
+    context.log.warn("cannot link a log", { link, cause });
+  }
+}
+
+/** The name of a container's link, at most 251 characters. */
+export function logLinkName(pod: string, namespace: string, container: string, id: string): string {
+  return `${`${pod}_${namespace}_${container}`.slice(0, 251 - id.length - 5)}-${id}.log`;
+}
+
+function beginPostStart(
+  context: AgentContext,
+  entry: PodEntry,
+  spec: SpecContainer,
+  id: string,
+  sandbox: SandboxStatus,
+): void {
+  const handler = spec.container.lifecycle?.postStart;
+  if (handler === undefined) return;
+  entry.postStart.set(id, "running");
+  const podIp = sandbox.ips[0] ?? context.node.hostIps()[0] ?? "";
+  const signal = AbortSignal.any([context.signal, entry.stop.signal]);
+  const run = async (): Promise<void> => {
+    try {
+      await runHook(
+        handler,
+        { containerId: id, container: spec.container, podIp },
+        context.runtime,
+        context.clock,
+        signal,
+      );
+      entry.postStart.set(id, "done");
+    } catch (cause) {
+      if (signal.aborted) return;
+      const message = `PostStartHook failed: ${errorText(cause)}`;
+      podEvent(context, entry.pod, "Warning", "FailedPostStartHook", message, fieldPathOf(spec));
+      entry.postStart.set(id, "failed");
+    } finally {
+      context.markDirty(entry.uid);
+    }
+  };
+  void run();
+}

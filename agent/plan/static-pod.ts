@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import type { Pod } from "#api/generated/kubernetes.ts";
+import { annotation } from "./names.ts";
+
+/** Why a manifest makes no static Pod. */
+export class ManifestError extends Error {
+  override readonly name = "ManifestError";
+}
+
+/**
+ * A static Pod from a parsed manifest: named after the node, with a uid that changes whenever the manifest does.
+ * @throws {ManifestError} for anything but one Pod, or a Pod that refers to objects of the API.
+ */
+export function staticPod(manifest: unknown, file: string, nodeName: string, seenMs: number): Pod {
+  if (!isPod(manifest)) throw new ManifestError(`cannot run "${file}": it is not a v1 Pod`);
+  const name = manifest.metadata?.name ?? "";
+  if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
+    throw new ManifestError(`cannot run "${file}": metadata.name "${name}" is not a DNS-1123 name`);
+  if (!Array.isArray(manifest.spec?.containers) || manifest.spec.containers.length === 0)
+    throw new ManifestError(`cannot run "${file}": spec.containers is missing`);
+  const refused = apiReference(manifest);
+  if (refused !== undefined)
+    throw new ManifestError(`cannot run "${file}": static pods may not reference ${refused}`);
+  const namespace = manifest.metadata?.namespace ?? "default";
+  const hash = createHash("md5")
+    .update(JSON.stringify([manifest, nodeName, file]))
+    .digest("hex");
+  const given = manifest.metadata?.uid;
+  return {
+    ...manifest,
+    metadata: {
+      ...manifest.metadata,
+      name: `${name}-${nodeName}`,
+      namespace,
+      uid: given !== undefined && given !== "" ? given : hash,
+      annotations: {
+        ...manifest.metadata?.annotations,
+        [annotation.source]: "file",
+        [annotation.sourceHash]: hash,
+        [annotation.sourceSeen]: new Date(seenMs).toISOString(),
+      },
+    },
+    spec: {
+      restartPolicy: "Always",
+      terminationGracePeriodSeconds: 30,
+      dnsPolicy: "ClusterFirst",
+      schedulerName: "default-scheduler",
+      securityContext: {},
+      enableServiceLinks: true,
+      ...manifest.spec,
+      nodeName,
+      tolerations: [...(manifest.spec.tolerations ?? []), { effect: "NoExecute", operator: "Exists" }],
+    },
+  };
+}
+
+/** The API's image of a static Pod. @param node its owner, when the Node object is known. */
+export function mirrorPod(pod: Pod, node: { readonly name: string; readonly uid: string } | undefined): Pod {
+  const { uid: _uid, ...metadata } = pod.metadata ?? {};
+  return {
+    metadata: {
+      ...metadata,
+      annotations: {
+        ...metadata.annotations,
+        [annotation.mirror]: metadata.annotations?.[annotation.sourceHash] ?? "",
+      },
+      ...(node === undefined
+        ? {}
+        : {
+            ownerReferences: [
+              { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid, controller: true },
+            ],
+          }),
+    },
+    ...(pod.spec === undefined ? {} : { spec: pod.spec }),
+  };
+}
+
+/** True for a Pod in the API that only shows a static Pod. */
+export function isMirror(pod: Pod): boolean {
+  return pod.metadata?.annotations?.[annotation.mirror] !== undefined;
+}
+
+function apiReference(pod: Pod): string | undefined {
+  const { spec } = pod;
+  if ((spec?.serviceAccountName ?? "") !== "") return "serviceaccounts";
+  if ((spec?.resourceClaims ?? []).length > 0) return "resourceclaims";
+  for (const volume of spec?.volumes ?? []) {
+    if (volume.configMap !== undefined) return "configmaps";
+    if (volume.secret !== undefined) return "secrets";
+    if (volume.persistentVolumeClaim !== undefined) return "persistentvolumeclaims";
+    for (const source of volume.projected?.sources ?? []) {
+      if (source.configMap !== undefined) return "configmaps";
+      if (source.secret !== undefined) return "secrets";
+      if (source.serviceAccountToken !== undefined) return "serviceaccounts";
+    }
+  }
+  for (const container of [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])]) {
+    for (const source of container.envFrom ?? []) {
+      if (source.configMapRef !== undefined) return "configmaps";
+      if (source.secretRef !== undefined) return "secrets";
+    }
+    for (const variable of container.env ?? []) {
+      if (variable.valueFrom?.configMapKeyRef !== undefined) return "configmaps";
+      if (variable.valueFrom?.secretKeyRef !== undefined) return "secrets";
+    }
+  }
+  return undefined;
+}
+
+function isPod(value: unknown): value is Pod & { readonly spec: NonNullable<Pod["spec"]> } {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "kind" in value &&
+    value.kind === "Pod" &&
+    "spec" in value &&
+    typeof value.spec === "object" &&
+    value.spec !== null
+  );
+}

@@ -1,0 +1,102 @@
+import type { Pod, PodStatus } from "#api/generated/kubernetes.ts";
+import type {
+  ImageState,
+  KillState,
+  PodMemory,
+  PodRuntime,
+  PodVerdict,
+  ProbeState,
+  StartFailure,
+  VolumesState,
+} from "./model.ts";
+
+/** Where a Pod came from. */
+export type PodSource = "api" | "file" | "orphan";
+
+/** What the agent keeps of one Pod. Everything in it can be found again: see {@link PodMemory}. */
+export class PodEntry {
+  readonly uid: string;
+  readonly source: PodSource;
+  readonly firstSeenMs: number;
+  /** The newest from the source. */
+  pod: Pod;
+  /** Its source does not have it any more. */
+  gone: boolean = false;
+  admitted: boolean = false;
+  /** Its sandbox, volumes and cgroup have been taken down. */
+  cleaned: boolean = false;
+  terminatingSinceMs: number | undefined;
+  verdict: PodVerdict | undefined;
+  sandboxFailure: PodMemory["sandboxFailure"];
+  volumes: VolumesState = { state: "waiting", message: "" };
+  /** Wall time at which a projected token is to be renewed. */
+  volumesRefreshAtMs: number | undefined;
+  runtime: PodRuntime = { sandboxes: [], containers: [] };
+  /** As last computed; before that, what the API had. */
+  status: PodStatus | undefined;
+  /** As the API last confirmed. */
+  reported: PodStatus | undefined;
+  readonly images: Map<string, ImageState> = new Map();
+  readonly startFailures: Map<string, StartFailure> = new Map();
+  readonly postStart: Map<string, "running" | "done" | "failed"> = new Map();
+  readonly kills: Map<string, KillState & { readonly stop: AbortController }> = new Map();
+  readonly terminationMessages: Map<string, string> = new Map();
+  /** Messages that were said and are not repeated while they stay true. */
+  readonly said: Map<string, string> = new Map();
+  /** Ends what goes on in the background for this Pod. */
+  readonly stop: AbortController = new AbortController();
+
+  constructor(pod: Pod, source: PodSource, nowMs: number) {
+    this.uid = pod.metadata?.uid ?? "";
+    this.pod = pod;
+    this.source = source;
+    this.firstSeenMs = nowMs;
+    this.status = pod.status;
+    this.reported = pod.status;
+  }
+
+  /** The Pod with its status as we know it: conditions of others from the API, everything else ours. */
+  withStatus(): Pod {
+    const own = this.status;
+    if (own === undefined) return this.pod;
+    const foreign = this.pod.status?.conditions ?? [];
+    const ours = own.conditions ?? [];
+    const merged = [
+      ...ours.filter((condition) => isOurs(condition.type)),
+      ...foreign.filter((condition) => !isOurs(condition.type)),
+    ];
+    return { ...this.pod, status: { ...own, conditions: merged } };
+  }
+
+  memory(probeState: (containerId: string) => ProbeState | undefined, networkReady: boolean): PodMemory {
+    const probes = new Map<string, ProbeState>();
+    for (const { id } of this.runtime.containers) {
+      const state = probeState(id);
+      if (state !== undefined) probes.set(id, state);
+    }
+    return {
+      images: this.images,
+      startFailures: this.startFailures,
+      probes,
+      postStart: this.postStart,
+      kills: this.kills,
+      volumes: this.volumes,
+      sandboxFailure: this.sandboxFailure,
+      verdict: this.verdict,
+      terminatingSinceMs: this.terminatingSinceMs,
+      networkReady,
+    };
+  }
+}
+
+const ours = new Set([
+  "PodReadyToStartContainers",
+  "Initialized",
+  "Ready",
+  "ContainersReady",
+  "PodScheduled",
+]);
+
+function isOurs(type: string): boolean {
+  return ours.has(type);
+}

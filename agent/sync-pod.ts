@@ -1,0 +1,365 @@
+import { rm } from "node:fs/promises";
+import { errorText } from "#lib/log.ts";
+import { type AgentContext, podEvent } from "./agent-context.ts";
+import { createSandbox, logDirectoryOf } from "./apply/create-sandbox.ts";
+import { killContainer } from "./apply/kill-container.ts";
+import { startContainer } from "./apply/start-container.ts";
+import { terminationMessage } from "./apply/termination-message.ts";
+import { backingOffPull } from "./images/image-puller.ts";
+import { credentialsFor } from "./images/credentials.ts";
+import type { PodMemory } from "./model.ts";
+import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
+import { newestSandbox } from "./plan/container-records.ts";
+import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
+import { deadOf } from "./plan/dead-containers.ts";
+import { mustStop, planPod, type PodAction, type PodPlan } from "./plan/pod-actions.ts";
+import { podStatus } from "./plan/pod-status.ts";
+import { probesOf } from "./plan/probe-verdict.ts";
+import { objectRefs } from "./plan/volume-files.ts";
+import type { PodEntry } from "./pod-entry.ts";
+import { removePodCgroup } from "./resources/pod-cgroups.ts";
+import { removePodDirectory, setUpVolumes, tearDownVolumes, VolumeError } from "./volumes/pod-volumes.ts";
+
+/** What one step of a Pod needs besides the context. */
+export interface SyncPorts {
+  /** Pods that count against the node's room, without the one asked about. */
+  readonly others: (uid: string) => readonly PodEntry["pod"][];
+  readonly room: () => NodeRoom;
+  /** The status is new: it has to reach the API. */
+  readonly report: (entry: PodEntry) => void;
+  /** Nothing is left of it. */
+  readonly forget: (entry: PodEntry) => void;
+  readonly wakeAt: (uid: string, atMs: number) => void;
+}
+
+/**
+ * One step for one Pod: read what the runtime has, plan, apply, compute the status. Idempotent; never waits for
+ * an image, a hook or a container to stop: those go on in the background and mark the Pod dirty.
+ */
+export async function syncPod(
+  context: AgentContext,
+  entry: PodEntry,
+  ports: SyncPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, runtime } = context;
+  const [sandboxes, containers] = await Promise.all([
+    runtime.listSandboxes({ podUid: entry.uid }, signal),
+    runtime.listContainers({ podUid: entry.uid }, signal),
+  ]);
+  entry.runtime = { sandboxes, containers };
+  const now = clock.now();
+  if (entry.gone || entry.pod.metadata?.deletionTimestamp !== undefined) entry.terminatingSinceMs ??= now;
+  admit(context, entry, ports);
+  judgeDeadline(context, entry, ports);
+  useObjects(context, entry);
+  await readLastWords(context, entry);
+  trackProbes(context, entry);
+  const pod = entry.withStatus();
+  const plan = planPod(pod, entry.runtime, memoryOf(context, entry), now);
+  sayBackOff(context, entry, plan);
+  let again = false;
+  // The status is computed before slow actions too, so that users see what is waited for.
+  report(context, entry, ports);
+  if (entry.volumes.state === "ready" && !mustStop(pod, memoryOf(context, entry)))
+    await mountVolumes(context, entry, ports, signal);
+  for (const action of plan.actions) again = (await apply(context, entry, action, ports, signal)) || again;
+  await removeDead(context, entry, signal);
+  report(context, entry, ports);
+  if (plan.wakeAtMs !== undefined) ports.wakeAt(entry.uid, plan.wakeAtMs);
+  if (entry.volumesRefreshAtMs !== undefined) ports.wakeAt(entry.uid, entry.volumesRefreshAtMs);
+  if (again) context.markDirty(entry.uid);
+}
+
+/** What the plans read of an entry. */
+export function memoryOf(context: AgentContext, entry: PodEntry): PodMemory {
+  return entry.memory((id) => context.prober.state(id), context.node.networkReady());
+}
+
+/** @returns whether the Pod has to be looked at again at once. */
+async function apply(
+  context: AgentContext,
+  entry: PodEntry,
+  action: PodAction,
+  ports: SyncPorts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  switch (action.do) {
+    case "mount-volumes":
+      return entry.volumes.state === "ready" ? false : mountVolumes(context, entry, ports, signal);
+    case "kill-container":
+      killContainer(context, entry, action);
+      return false;
+    case "stop-sandbox":
+      await context.runtime.stopSandbox(action.id, signal);
+      return true;
+    case "create-sandbox":
+      if (await createSandbox(context, entry, action.attempt, signal)) return true;
+      ports.wakeAt(entry.uid, entry.sandboxFailure?.retryAtMs ?? context.clock.now() + 5_000);
+      return false;
+    case "pull-image":
+      pullImage(context, entry, action);
+      return false;
+    case "start-container":
+      await startContainer(context, entry, action, signal);
+      return true;
+    case "remove-container":
+      await context.runtime.removeContainer(action.id, signal);
+      return true;
+    case "clean-up":
+      await cleanUp(context, entry, ports, signal);
+      return false;
+    default:
+      return action satisfies never;
+  }
+}
+
+function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
+  if (entry.admitted || entry.verdict !== undefined) return;
+  // What runs already was admitted before: a restarted agent turns nobody out.
+  const runs = entry.runtime.containers.length > 0 || entry.runtime.sandboxes.length > 0;
+  if (!runs && entry.source !== "orphan" && entry.terminatingSinceMs === undefined) {
+    const refusal = admissionRefusal(entry.pod, ports.others(entry.uid), ports.room());
+    if (refusal !== undefined) {
+      entry.verdict = refusal;
+      podEvent(context, entry.pod, "Warning", refusal.reason, refusal.message);
+    }
+  }
+  entry.admitted = true;
+}
+
+function judgeDeadline(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
+  const seconds = entry.pod.spec?.activeDeadlineSeconds;
+  const start = entry.status?.startTime;
+  if (seconds === undefined || start === undefined || entry.verdict !== undefined) return;
+  if (entry.status?.phase === "Succeeded" || entry.status?.phase === "Failed") return;
+  const deadlineMs = Date.parse(start) + seconds * 1_000;
+  if (deadlineMs > context.clock.now()) {
+    ports.wakeAt(entry.uid, deadlineMs);
+    return;
+  }
+  entry.verdict = {
+    phase: "Failed",
+    reason: "DeadlineExceeded",
+    message: "Pod was active on the node longer than the specified deadline",
+  };
+  entry.terminatingSinceMs ??= context.clock.now();
+  podEvent(
+    context,
+    entry.pod,
+    "Normal",
+    "DeadlineExceeded",
+    "Pod was active on the node longer than the specified deadline",
+  );
+}
+
+function useObjects(context: AgentContext, entry: PodEntry): void {
+  const { namespace = "" } = entry.pod.metadata ?? {};
+  const none = { configMaps: new Set<string>(), secrets: new Set<string>() };
+  context.refs.use(
+    entry.uid,
+    namespace,
+    entry.source === "api" && !entry.cleaned ? objectRefs(entry.pod) : none,
+  );
+}
+
+async function mountVolumes(
+  context: AgentContext,
+  entry: PodEntry,
+  ports: SyncPorts,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { pod } = entry;
+  const ips =
+    pod.spec?.hostNetwork === true ? context.node.hostIps() : (newestSandbox(entry.runtime)?.ips ?? []);
+  try {
+    entry.volumesRefreshAtMs = await setUpVolumes(
+      pod,
+      { rootDir: context.config.rootDir, refs: context.refs, tokens: context.tokens },
+      context.node.facts(ips),
+      signal,
+    );
+    const changed = entry.volumes.state !== "ready";
+    entry.volumes = { state: "ready" };
+    entry.said.delete("volumes");
+    return changed;
+  } catch (cause) {
+    signal.throwIfAborted();
+    const volume = cause instanceof VolumeError ? cause.volume : "";
+    const message = `MountVolume.SetUp failed for volume "${volume}" : ${errorText(cause)}`;
+    const isFirstLook = /is still being read$/.test(message);
+    if (!isFirstLook && saysNew(entry, "volumes", message))
+      podEvent(context, pod, "Warning", "FailedMount", message);
+    // A Pod that runs keeps what it has; one that has not begun waits.
+    if (entry.volumes.state !== "ready") entry.volumes = { state: "waiting", message };
+    ports.wakeAt(entry.uid, context.clock.now() + (isFirstLook ? 1_000 : 5_000));
+    return false;
+  }
+}
+
+function pullImage(
+  context: AgentContext,
+  entry: PodEntry,
+  { spec }: PodAction & { readonly do: "pull-image" },
+): void {
+  const { name, image = "", imagePullPolicy } = spec.container;
+  const before = entry.images.get(name);
+  if (before?.state === "pulling") return;
+  const { pod } = entry;
+  const namespace = pod.metadata?.namespace ?? "";
+  const secrets = (): Parameters<typeof credentialsFor>[1] =>
+    (pod.spec?.imagePullSecrets ?? []).flatMap((ref) => {
+      const view = context.refs.secret(namespace, ref.name ?? "");
+      return view.state === "found" ? [view.object] : [];
+    });
+  entry.images.set(name, { state: "pulling" });
+  const run = async (): Promise<void> => {
+    try {
+      const result = await context.puller.ensure(
+        `${entry.uid}/${image}`,
+        image,
+        imagePullPolicy,
+        () => credentialsFor(image, secrets(), context.config.rootDir),
+        (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
+        context.signal,
+      );
+      entry.images.set(name, result);
+      if (result.state === "failed" && result.reason === "ErrImagePull") {
+        // Shown as it failed first, then as what it is: a wait.
+        context.clock.after(1_000, () => {
+          if (entry.images.get(name) !== result) return;
+          entry.images.set(name, backingOffPull(image, result));
+          podEvent(context, pod, "Normal", "BackOff", `Back-off pulling image "${image}"`, fieldPathOf(spec));
+          podEvent(context, pod, "Warning", "Failed", "Error: ImagePullBackOff", fieldPathOf(spec));
+          context.markDirty(entry.uid);
+        });
+      }
+    } catch {
+      entry.images.delete(name); // the agent ends
+    } finally {
+      if (!context.signal.aborted) context.markDirty(entry.uid);
+    }
+  };
+  void run();
+}
+
+function sayBackOff(context: AgentContext, entry: PodEntry, plan: PodPlan): void {
+  const { pod } = entry;
+  for (const spec of containersOf(pod)) {
+    const { name } = spec.container;
+    const waitMs = plan.backingOff.get(name);
+    const key = `back-off ${name}`;
+    if (waitMs === undefined) {
+      entry.said.delete(key);
+      continue;
+    }
+    if (!saysNew(entry, key, String(waitMs))) continue;
+    podEvent(
+      context,
+      pod,
+      "Warning",
+      "BackOff",
+      `Back-off restarting failed container ${name} in pod ${pod.metadata?.name}_${pod.metadata?.namespace}(${entry.uid})`,
+      fieldPathOf(spec),
+    );
+  }
+}
+
+function saysNew(entry: PodEntry, key: string, message: string): boolean {
+  if (entry.said.get(key) === message) return false;
+  entry.said.set(key, message);
+  return true;
+}
+
+async function readLastWords(context: AgentContext, entry: PodEntry): Promise<void> {
+  for (const container of entry.runtime.containers) {
+    if (container.state !== "exited" || entry.terminationMessages.has(container.id)) continue;
+    const said = await terminationMessage(context.config.rootDir, container);
+    entry.terminationMessages.set(container.id, said === "" ? container.message : said);
+  }
+}
+
+function trackProbes(context: AgentContext, entry: PodEntry): void {
+  const ending = mustStop(entry.withStatus(), memoryOf(context, entry));
+  const sandbox = newestSandbox(entry.runtime);
+  const podIp = (entry.pod.spec?.hostNetwork === true ? context.node.hostIps()[0] : sandbox?.ips[0]) ?? "";
+  const statuses = [
+    ...(entry.status?.initContainerStatuses ?? []),
+    ...(entry.status?.containerStatuses ?? []),
+  ];
+  context.prober.track(
+    entry.uid,
+    containersOf(entry.pod)
+      .filter(
+        ({ kind, container }) => (kind === "app" || kind === "sidecar") && probesOf(container).length > 0,
+      )
+      .flatMap(({ container }) => {
+        const running = entry.runtime.containers.find(
+          ({ name, state, sandboxId }) =>
+            name === container.name && state === "running" && sandboxId === sandbox?.id,
+        );
+        if (running === undefined || entry.postStart.get(running.id) === "running") return [];
+        const known = statuses.find(({ containerID }) => containerID?.endsWith(`//${running.id}`));
+        return [
+          {
+            podUid: entry.uid,
+            containerId: running.id,
+            container,
+            podIp,
+            startedAtMs: running.startedAtMs,
+            known: known === undefined ? undefined : { ready: known.ready, started: known.started === true },
+            ending,
+          },
+        ];
+      }),
+  );
+}
+
+function report(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
+  if (entry.source === "orphan") return;
+  entry.status = podStatus(entry.withStatus(), {
+    runtime: entry.runtime,
+    memory: memoryOf(context, entry),
+    runtimeName: context.runtime.name,
+    terminationMessages: entry.terminationMessages,
+    nowMs: context.clock.now(),
+    hostIps: context.node.hostIps(),
+    firstSeenMs: entry.firstSeenMs,
+  });
+  ports.report(entry);
+}
+
+async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {
+  const dead = deadOf(entry.runtime);
+  for (const id of dead.containers) {
+    await context.runtime.removeContainer(id, signal);
+    entry.terminationMessages.delete(id);
+  }
+  for (const id of dead.sandboxes) await context.runtime.removeSandbox(id, signal);
+}
+
+/** Takes down what a Pod that has ended does not need; when its source has let it go, everything. */
+async function cleanUp(
+  context: AgentContext,
+  entry: PodEntry,
+  ports: SyncPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, runtime } = context;
+  if (!entry.cleaned) {
+    context.prober.track(entry.uid, []);
+    await tearDownVolumes(config.rootDir, entry.uid);
+    await removePodCgroup(context, entry.pod);
+    entry.cleaned = true;
+    entry.volumes = { state: "waiting", message: "" };
+    context.tokens.forget(entry.uid);
+  }
+  if (!entry.gone) return;
+  for (const { id } of entry.runtime.containers) await runtime.removeContainer(id, signal);
+  for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);
+  await removePodDirectory(config.rootDir, entry.uid);
+  await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
+  context.puller.forget(`${entry.uid}/`);
+  context.refs.use(entry.uid, "", { configMaps: new Set(), secrets: new Set() });
+  ports.forget(entry);
+}
