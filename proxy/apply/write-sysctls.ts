@@ -12,7 +12,7 @@ export async function writeSysctls(
   log: Log,
   root: string = "/proc/sys",
 ): Promise<void> {
-  for (const { path: name, value, onlyRaise } of sysctls) {
+  for (const { path: name, value, onlyRaise, mayLack } of sysctls) {
     const file = path.join(root, name);
     try {
       const now = Number((await readFile(file, "utf8")).trim());
@@ -20,6 +20,8 @@ export async function writeSysctls(
       await writeFile(file, String(value));
       log.info("set a kernel setting", { name: name.replaceAll("/", "."), from: now, to: value });
     } catch (cause) {
+      const absent = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+      if (absent && mayLack === true) continue;
       log.warn("cannot set a kernel setting", {
         name: name.replaceAll("/", "."),
         value,

@@ -5,6 +5,8 @@ export interface Sysctl {
   readonly value: number;
   /** True: a value already higher stays. */
   readonly onlyRaise: boolean;
+  /** True: not every kernel has it, and its absence is nothing to report. */
+  readonly mayLack?: boolean;
 }
 
 /** What the sysctls follow from; times in milliseconds, 0 leaves a timeout alone. */
@@ -37,6 +39,9 @@ export function planSysctls(settings: SysctlSettings, cores: number): readonly S
     ...(settings.conntrackTcpBeLiberal
       ? [{ path: "net/netfilter/nf_conntrack_tcp_be_liberal", value: 1, onlyRaise: true }]
       : []),
+    // Pods on one bridge answer each other below IP: without this the answer is not translated back. It also
+    // needs the br_netfilter module; a machine without a bridge does not have the file.
+    { path: "net/bridge/bridge-nf-call-iptables", value: 1, onlyRaise: true, mayLack: true },
     ...(settings.routeLocalnet
       ? [{ path: "net/ipv4/conf/all/route_localnet", value: 1, onlyRaise: true }]
       : []),
