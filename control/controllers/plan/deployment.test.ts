@@ -201,5 +201,5 @@ t.test("Recreate empties the old ReplicaSet before it makes the new one", async 
 t.test("old ReplicaSets beyond the history go, the oldest rollout first", async (t) => {
   const world = new World();
   for (const image of ["a", "b", "c", "d"]) world.settle(deployment(1, image, { revisionHistoryLimit: 1 }));
-  t.same(world.sets.map(revisionOf).sort(), [3, 4]);
+  t.same(new Set(world.sets.map(revisionOf)), new Set([3, 4]));
 });
