@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { errorText } from "#lib/log.ts";
-import { ApiError, notAllowed, unknownPath } from "../api-error.ts";
+import { ApiError, badRequest, notAllowed, unknownPath } from "../api-error.ts";
 import type { Subresource, User } from "../model.ts";
 import { assertAuthorized, authenticated } from "./access.ts";
 import { ObjectCache } from "./cache/object-cache.ts";
@@ -23,6 +23,7 @@ import type { ApiServerPorts } from "./ports.ts";
 import { Registry } from "./registry.ts";
 import { encode, render } from "./render.ts";
 import type { ServerRequest, ServerResponse } from "./request.ts";
+import { podLog } from "./node-proxy/pod-log.ts";
 import { type Target, attributesOf, parseTarget, verbOf } from "./request-target.ts";
 
 /** A request that does not stream is answered within this time, as Kubernetes does. */
@@ -105,7 +106,7 @@ export class ApiServer {
     const target = parseTarget(pathname);
     const user = await authenticated(this.#engine, request, pathname, signal);
     const verb = verbOf(request.method, target, query);
-    const isStream = verb === "watch";
+    const isStream = verb === "watch" || (target.kind === "resource" && target.subresource === "log");
     const leave = isStream ? (): void => {} : this.#inFlight.enter(verb);
     try {
       await assertAuthorized(this.#engine, attributesOf(user, verb, target), signal);
@@ -192,6 +193,8 @@ export class ApiServer {
   async #subresource(request: ResourceRequest, verb: string, signal: AbortSignal): Promise<Reply> {
     const engine = this.#engine;
     const { subresource, method, definition } = request;
+    if (subresource === "log") return await podLog(engine, request, signal);
+    if (["exec", "attach", "portforward"].includes(subresource)) throw badRequest("Upgrade request required");
     if (subresource === "scale") return await scale(engine, request, signal);
     if (verb === "create" && subresource === "binding") return await bindPod(engine, request, signal);
     if (verb === "create" && subresource === "eviction") return await evictPod(engine, request, signal);

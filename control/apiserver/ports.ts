@@ -12,6 +12,7 @@ import type {
 } from "../model.ts";
 import type { Store } from "../store/store.ts";
 import type { Content } from "./content.ts";
+import type { KubeletClient } from "./node-proxy/kubelet-client.ts";
 
 /** What the API server is made of; `control/main.ts` gives the real ones. */
 export interface ApiServerPorts {
@@ -35,6 +36,8 @@ export interface ApiServerPorts {
   readonly documents?: ReadonlyMap<string, () => unknown>;
   /** What `/metrics` answers. */
   readonly metrics?: () => Promise<string>;
+  /** Reaches nodes for logs, exec, attach and portforward; without it those answer 503. */
+  readonly kubelet?: KubeletClient;
   /** Further checks of `/readyz`, by name; a text says what is wrong. */
   readonly ready?: ReadonlyMap<string, () => string | undefined>;
   /** `host:port` that discovery names; 127.0.0.1:6443 unless given. */
