@@ -42,14 +42,20 @@ export async function bootstrap(client: ApiClient, published: Published, signal:
   ]);
 }
 
-/** Makes the two Services lead to us: they exist, and their endpoints are our addresses. */
+/**
+ * Makes the two Services lead to us: they exist, and their endpoints are our addresses. A loopback address is
+ * nobody else's way to us, and the API refuses it: then they have no endpoints.
+ */
 export async function publish(client: ApiClient, published: Published, signal: AbortSignal): Promise<void> {
   const { services, endpoints, endpointSlices } = resources;
   await ensureExists(client, services, apiService(published), signal);
-  await ensureFields(client, endpoints, apiEndpoints(published), ["subsets"], signal);
   const sliceFields = ["addressType", "endpoints", "ports"] as const;
-  await ensureFields(client, endpointSlices, apiEndpointSlice(published), sliceFields, signal);
+  if (!published.advertiseAddress.startsWith("127.")) {
+    await ensureFields(client, endpoints, apiEndpoints(published), ["subsets"], signal);
+    await ensureFields(client, endpointSlices, apiEndpointSlice(published), sliceFields, signal);
+  }
   if (published.dns === undefined) return;
   await ensureExists(client, services, dnsService(published.dns.serviceIp), signal);
+  if (published.dns.address.startsWith("127.")) return;
   await ensureFields(client, endpointSlices, dnsEndpointSlice(published.dns), sliceFields, signal);
 }
