@@ -23,14 +23,27 @@ const everywhere = [podA, podC];
 /** The Services of the table, each a name that says what it is. */
 export const services: readonly Service[] = [
   service("web", "10.96.0.7", { nodePort: 30080, externalIPs: ["192.168.99.22"] }),
-  service("local", "10.96.0.8", { nodePort: 30081, externalTrafficPolicy: "Local" }),
-  service("far", "10.96.0.9", { nodePort: 30082, externalTrafficPolicy: "Local" }),
+  service("local", "10.96.0.8", {
+    nodePort: 30081,
+    externalTrafficPolicy: "Local",
+    healthCheckNodePort: 32_000,
+  }),
+  service("far", "10.96.0.9", {
+    nodePort: 30082,
+    externalTrafficPolicy: "Local",
+    healthCheckNodePort: 32_001,
+  }),
   service("empty", "10.96.0.10", { nodePort: 30083 }),
   service("inner", "10.96.0.11", { internalTrafficPolicy: "Local" }),
   service("inner-far", "10.96.0.12", { internalTrafficPolicy: "Local" }),
   service("sticky", "10.96.0.13", { sessionAffinity: "ClientIP" }),
   service("self", "10.96.0.14", {}),
   service("udp", "10.96.0.15", { nodePort: 30085, protocol: "UDP" }),
+  balanced(service("open", "10.96.0.16", { loadBalancerSourceRanges: ["192.168.77.0/24"] }), "192.168.99.50"),
+  balanced(
+    service("closed", "10.96.0.17", { loadBalancerSourceRanges: ["203.0.113.0/24"] }),
+    "192.168.99.51",
+  ),
 ];
 
 export const slices: readonly EndpointSlice[] = [
@@ -43,6 +56,8 @@ export const slices: readonly EndpointSlice[] = [
   slice("sticky", both),
   slice("self", [podA]),
   slice("udp", both, "UDP"),
+  slice("open", [podA]),
+  slice("closed", [podA]),
 ];
 
 export const nodeObject: Node = {
@@ -117,6 +132,19 @@ export const flows: readonly Flow[] = [
     userspace: "refused",
   },
   {
+    name: "a load balancer address serves the ranges it is for",
+    from: "outside",
+    to: "tcp 192.168.99.50:80",
+    reaches: [podA],
+  },
+  {
+    name: "a load balancer address drops everybody else",
+    from: "outside",
+    to: "tcp 192.168.99.51:80",
+    reaches: "dropped",
+    userspace: "unsupported",
+  },
+  {
     name: "an address no Service has is refused to a Pod",
     from: "pod-b",
     to: "tcp 10.96.9.9:80",
@@ -146,6 +174,15 @@ export function slice(name: string, ips: readonly string[], protocol = "TCP"): E
       nodeName: ip === podC ? "node-2" : "node-1",
       conditions: { ready: true },
     })),
+  };
+}
+
+/** The Service as it is once a load balancer has given it an address. */
+function balanced(object: Service, ip: string): Service {
+  return {
+    ...object,
+    spec: { ...object.spec, type: "LoadBalancer" },
+    status: { loadBalancer: { ingress: [{ ip }] } },
   };
 }
 

@@ -16,18 +16,16 @@ interface Proxy {
 }
 
 function startProxy(hosts: Hosts, mode: string): Proxy {
-  const child = hosts.startOnNode(
-    "proxy-under-test.ts",
-    ...["--proxy-mode", mode, "--hostname-override", "node-1", "--cluster-cidr", "10.244.0.0/16"],
-    ...[
-      "--service-cluster-ip-range",
-      "10.96.0.0/16",
-      "--conntrack-max-per-core",
-      "0",
-      "--iptables-sync-period",
-      "2s",
-    ],
-  );
+  const settings = {
+    "proxy-mode": mode,
+    "hostname-override": "node-1",
+    "cluster-cidr": "10.244.0.0/16",
+    "service-cluster-ip-range": "10.96.0.0/16",
+    "conntrack-max-per-core": "0",
+    "iptables-sync-period": "2s",
+  };
+  const args = Object.entries(settings).map(([flag, value]) => `--${flag}=${value}`);
+  const child = hosts.startOnNode("proxy-under-test.ts", ...args);
   let log = "";
   child.stderr.on("data", (chunk: Buffer) => {
     log = (log + chunk.toString("utf8")).slice(-20_000);
@@ -120,6 +118,25 @@ for (const mode of ["iptables", "userspace"] as const) {
         saved,
         mode === "iptables" ? /-j DNAT --to-destination 10\.244\.1\.5:8080/ : /-j REDIRECT --to-ports \d+/,
       );
+    });
+
+    t.test("health, metrics and the Services' own health checks answer on the node", async (t) => {
+      const get = (url: string): { readonly status: number; readonly body: string } => {
+        const script = `const r = await fetch("${url}"); console.log(JSON.stringify({ status: r.status, body: await r.text() }))`;
+        return JSON.parse(hosts.onNode(process.execPath, "--input-type=module", "-e", script)) as never;
+      };
+      t.match(get("http://127.0.0.1:10256/healthz"), {
+        status: 200,
+        body: /"nodeEligible":true,"healthy":true/,
+      });
+      t.match(get("http://127.0.0.1:10256/livez"), { status: 200 });
+      t.match(get("http://127.0.0.1:10249/proxyMode"), { status: 200, body: mode });
+      t.match(get("http://127.0.0.1:10249/metrics"), {
+        status: 200,
+        body: /kubeproxy_sync_full_proxy_rules_duration_seconds_count\{ip_family="IPv4"\} 1/,
+      });
+      t.match(get("http://127.0.0.1:32000/"), { status: 200, body: /"localEndpoints": 1/ });
+      t.match(get("http://127.0.0.1:32001/"), { status: 503, body: /"localEndpoints": 0/ });
     });
 
     t.test("an endpoint that is no longer ready gets nothing within a second", async (t) => {

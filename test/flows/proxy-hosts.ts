@@ -99,7 +99,7 @@ export async function makeHosts(): Promise<Hosts> {
     onNode,
     startOnNode: (script, ...args) => start("node", script, ...args),
     close: async () => {
-      await Promise.all([...peers.values()].map(({ close }) => close()));
+      await Promise.all([...peers.values()].map((one) => one.close()));
       for (const place of places) ip("netns", "del", netns(place));
     },
   };
