@@ -23,6 +23,7 @@ export function planUserspaceBase(serviceCidrs: readonly string[]): BaseRules {
     chains: [
       { table: "filter", chain: "KUBE-NODEPORT-NON-LOCAL", rules: [] },
       { table: "filter", chain: "KUBE-SERVICES", rules: refuseUnallocated(serviceCidrs) },
+      { table: "filter", chain: "KUBE-PROXY-FIREWALL", rules: [] },
       { table: "filter", chain: "KUBE-PROXY-CANARY", rules: [] },
       ...chains.map((chain) => ({ table: "nat", chain, rules: [] }) as const),
       { table: "nat", chain: "KUBE-PROXY-CANARY", rules: [] },
@@ -32,6 +33,20 @@ export function planUserspaceBase(serviceCidrs: readonly string[]): BaseRules {
     jumps: [
       jump("filter", "FORWARD", "KUBE-SERVICES", "kubernetes service portals", "-m conntrack --ctstate NEW "),
       jump("filter", "OUTPUT", "KUBE-SERVICES", "kubernetes service portals", "-m conntrack --ctstate NEW "),
+      jump(
+        "filter",
+        "INPUT",
+        "KUBE-PROXY-FIREWALL",
+        "kubernetes load balancer firewall",
+        "-m conntrack --ctstate NEW ",
+      ),
+      jump(
+        "filter",
+        "FORWARD",
+        "KUBE-PROXY-FIREWALL",
+        "kubernetes load balancer firewall",
+        "-m conntrack --ctstate NEW ",
+      ),
       jump("filter", "INPUT", "KUBE-NODEPORT-NON-LOCAL", "Ensure that non-local NodePort traffic can flow"),
       jump("nat", "PREROUTING", "KUBE-PORTALS-CONTAINER", portalsNote),
       jump("nat", "OUTPUT", "KUBE-PORTALS-HOST", portalsNote),
@@ -69,9 +84,17 @@ export function planUserspaceRules(port: ServicePort, listener: Listener): Owned
   const nat = (chain: string, rule: string): void => void shared.push({ table: "nat", chain, rule });
   const portal = (ip: string): string => `${about} -d ${ip}/${bits} --dport ${port.port}`;
 
-  for (const ip of [port.clusterIp, ...port.loadBalancerIps]) {
-    nat("KUBE-PORTALS-CONTAINER", `${portal(ip)} ${redirect}`);
+  const sources = port.sourceRanges.length === 0 ? [""] : port.sourceRanges.map((range) => ` -s ${range}`);
+  nat("KUBE-PORTALS-CONTAINER", `${portal(port.clusterIp)} ${redirect}`);
+  nat("KUBE-PORTALS-HOST", `${portal(port.clusterIp)} ${dnat}`);
+  for (const ip of port.loadBalancerIps) {
+    for (const source of sources) nat("KUBE-PORTALS-CONTAINER", `${portal(ip)}${source} ${redirect}`);
     nat("KUBE-PORTALS-HOST", `${portal(ip)} ${dnat}`);
+    if (port.sourceRanges.length > 0) {
+      // Everybody else's packets come here untranslated; the listener's own never carry this address.
+      const rule = `${portal(ip)} -j DROP`;
+      shared.push({ table: "filter", chain: "KUBE-PROXY-FIREWALL", rule });
+    }
   }
   for (const ip of port.externalIps) {
     // Not for what a bridge merely passes on: a Pod may have this very address on the wire.

@@ -142,7 +142,6 @@ export const flows: readonly Flow[] = [
     from: "outside",
     to: "tcp 192.168.99.51:80",
     reaches: "dropped",
-    userspace: "unsupported",
   },
   {
     name: "an address no Service has is refused to a Pod",

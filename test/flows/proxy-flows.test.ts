@@ -190,6 +190,19 @@ for (const mode of ["iptables", "userspace"] as const) {
       );
     }
 
+    t.test("started in the other mode, the proxy takes the rules of this one away", async (t) => {
+      await stopped(proxy.child);
+      proxy = startProxy(hosts, mode === "iptables" ? "userspace" : "iptables");
+      await until("rules are written", 20_000, () => proxy.log().includes("wrote rules"));
+      const saved = hosts.onNode("iptables-save");
+      t.notMatch(saved, mode === "iptables" ? /KUBE-S(VC|EP)-|KUBE-POSTROUTING/ : /KUBE-PORTALS/);
+      await until(
+        "the Service answers",
+        5_000,
+        async () => (await hosts.ask("pod-b", "tcp 10.96.0.7:80")).server !== undefined,
+      );
+    });
+
     t.test("--cleanup leaves no chain of ours", async (t) => {
       await stopped(proxy.child, "SIGTERM");
       const child = hosts.startOnNode("proxy-under-test.ts", "--cleanup", "--hostname-override", "node-1");
