@@ -6,7 +6,6 @@ import { backoffMs } from "#lib/backoff.ts";
 import { systemClock } from "#lib/clock.ts";
 import { bool, type Flags, parseFlags, renderFlags, text } from "#lib/flags.ts";
 import { errorText, jsonLog, type Log } from "#lib/log.ts";
-import { together } from "#lib/together.ts";
 import { isRunning, pidFileText, readPidFile } from "./cluster/processes.ts";
 import type { ServiceSpec } from "./cluster/services.ts";
 import { readJson, remove, writeWhole } from "./cluster/state-file.ts";
@@ -44,6 +43,7 @@ const logLimitBytes = 32 * 1024 * 1024;
 /**
  * `keelson supervise`: keeps the cluster's processes running on a machine without systemd.
  * It owns nothing but them; a process that a dead supervisor left behind is adopted, not started twice.
+ * SIGTERM stops it and them; SIGUSR1 ends it alone and leaves them running.
  */
 export const supervise: Command = {
   name: "supervise",
@@ -59,33 +59,45 @@ export const supervise: Command = {
     if ((await readPidFile(own)) !== undefined)
       throw new Error(`cannot start: another supervisor runs, see "${own}"`);
     await writeWhole(own, await pidFileText(process.pid), 0o644);
-    await together(
-      signal,
-      ...services.map((service) => (stop: AbortSignal) => keepRunning(service, config, log, stop)),
-    );
+    const leave = new AbortController();
+    process.once("SIGUSR1", () => leave.abort());
+    const ends = { stop: signal, leave: leave.signal };
+    await Promise.all(services.map((service) => keepRunning(service, config, log, ends)));
     await remove(own);
     return 0;
   },
 };
 
+/** The two ways in which it ends. */
+interface Ends {
+  /** With its processes. */
+  readonly stop: AbortSignal;
+  /** Without them. */
+  readonly leave: AbortSignal;
+}
+
 async function keepRunning(
   service: ServiceSpec,
   config: SuperviseConfig,
   log: Log,
-  signal: AbortSignal,
+  ends: Ends,
 ): Promise<void> {
   const pidFile = path.join(config.runDir, `${service.name}.pid`);
-  await adopt(service, pidFile, log, signal);
-  for (let failures = 0; !signal.aborted; ) {
+  const either = AbortSignal.any([ends.stop, ends.leave]);
+  await adopt(service, pidFile, log, either);
+  for (let failures = 0; !either.aborted; ) {
     const startedMs = performance.now();
-    const how = await runOnce(service, pidFile, config, signal);
+    const how = await runOnce(service, pidFile, config, ends);
+    if (ends.leave.aborted) return;
     await remove(pidFile);
-    if (signal.aborted || !config.restart) return;
+    if (either.aborted || !config.restart) return;
     failures = performance.now() - startedMs > healthyMs ? 1 : failures + 1;
     const waitMs = backoffMs(failures, restartBackoff);
     log.warn("process ended", { service: service.name, how, restartInMs: waitMs });
-    await systemClock.sleep(waitMs, signal).catch(() => undefined);
+    await systemClock.sleep(waitMs, either).catch(() => undefined);
   }
+  const adopted = ends.leave.aborted ? undefined : await readPidFile(pidFile);
+  if (adopted !== undefined) process.kill(adopted.pid, "SIGTERM");
 }
 
 /** Waits on a process that an earlier supervisor started, until it ends or we do. */
@@ -95,14 +107,13 @@ async function adopt(service: ServiceSpec, pidFile: string, log: Log, signal: Ab
   log.info("adopted", { service: service.name, pid: running.pid });
   while (!signal.aborted && (await isRunning(running)))
     await systemClock.sleep(250, signal).catch(() => undefined);
-  if (await isRunning(running)) process.kill(running.pid, "SIGTERM");
 }
 
 async function runOnce(
   service: ServiceSpec,
   pidFile: string,
   config: SuperviseConfig,
-  signal: AbortSignal,
+  ends: Ends,
 ): Promise<string> {
   const [program = "", ...args] = service.command;
   const child = spawn(program, args, {
@@ -115,12 +126,19 @@ async function runOnce(
   child.once("exit", (code, name) => ended.resolve(name === null ? `code ${code}` : name));
   if (child.pid !== undefined) await writeWhole(pidFile, await pidFileText(child.pid), 0o644);
   const stop = (): void => stopChild(child);
-  signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
+  const leave = (): void => {
+    child.unref();
+    ended.resolve("left running");
+  };
+  ends.stop.addEventListener("abort", stop, { once: true });
+  ends.leave.addEventListener("abort", leave, { once: true });
+  if (ends.stop.aborted) stop();
+  if (ends.leave.aborted) leave();
   try {
     return await ended.promise;
   } finally {
-    signal.removeEventListener("abort", stop);
+    ends.stop.removeEventListener("abort", stop);
+    ends.leave.removeEventListener("abort", leave);
   }
 }
 

@@ -8,7 +8,7 @@ import { nodes } from "#api/resources.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags, renderFlags, UsageError } from "#lib/flags.ts";
 import { errorText } from "#lib/log.ts";
-import { type Background, chooseBackground } from "./cluster/background.ts";
+import { allServices, type Background, chooseBackground } from "./cluster/background.ts";
 import { containerdPaths, renderContainerdConfig } from "./cluster/containerd-config.ts";
 import {
   answers,
@@ -56,7 +56,7 @@ export const up: Command = {
       await start(settings, program, background, io, signal);
     } catch (cause) {
       await explainFailure(background, io, signal);
-      await background.stop(AbortSignal.timeout(60_000));
+      await background.stop(allServices, AbortSignal.timeout(60_000));
       await remove(settingsFile(settings.configDir));
       throw new Error(`cannot start the cluster: ${errorText(cause)}; nothing was left running`, { cause });
     }

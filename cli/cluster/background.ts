@@ -4,8 +4,8 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "#lib/clock.ts";
-import { isRunning, readPidFile } from "./processes.ts";
-import type { ServiceSpec } from "./services.ts";
+import { isRunning, readPidFile, type RunningProcess } from "./processes.ts";
+import type { ServiceName, ServiceSpec } from "./services.ts";
 import type { UpSettings } from "./settings.ts";
 import { readIfThere, remove, writeWhole } from "./state-file.ts";
 import { renderUnit } from "./systemd-unit.ts";
@@ -17,8 +17,8 @@ const unitDir = "/etc/systemd/system";
 export interface Background {
   readonly kind: "systemd" | "supervisor";
   start(services: readonly ServiceSpec[], signal: AbortSignal): Promise<void>;
-  /** Stops them, newest first; true when something ran. */
-  stop(signal: AbortSignal): Promise<boolean>;
+  /** Stops these, in this order, and what kept them running once none of the others is left. */
+  stop(names: readonly ServiceName[], signal: AbortSignal): Promise<void>;
   /** Each process and whether it runs. */
   states(): Promise<ReadonlyMap<string, "running" | "stopped">>;
   /** The last lines a process wrote. */
@@ -30,11 +30,13 @@ export function chooseBackground(settings: UpSettings, program: string): Backgro
   return existsSync("/run/systemd/system") ? systemd() : supervisor(settings, program);
 }
 
-const names = ["containerd", "control", "node"] as const;
+/** Every service, in the order in which they stop. */
+export const allServices: readonly ServiceName[] = ["node", "control", "containerd"];
 
 function systemd(): Background {
   const unit = (name: string): string => `keelson-${name}.service`;
-  const installed = (): string[] => names.filter((name) => existsSync(path.join(unitDir, unit(name))));
+  const installed = (): readonly ServiceName[] =>
+    allServices.filter((name) => existsSync(path.join(unitDir, unit(name))));
   return {
     kind: "systemd",
     async start(services, signal) {
@@ -46,13 +48,12 @@ function systemd(): Background {
         signal,
       });
     },
-    async stop(signal) {
-      const units = installed().map(unit);
-      if (units.length === 0) return false;
-      await run("systemctl", ["disable", "--now", ...units.reverse()], { signal });
-      for (const name of units) await remove(path.join(unitDir, name));
+    async stop(names, signal) {
+      for (const name of names.filter((candidate) => installed().includes(candidate))) {
+        await run("systemctl", ["disable", "--now", unit(name)], { signal });
+        await remove(path.join(unitDir, unit(name)));
+      }
       await run("systemctl", ["daemon-reload"], { signal });
-      return true;
     },
     async states() {
       const states = new Map<string, "running" | "stopped">();
@@ -88,14 +89,19 @@ function supervisor(settings: UpSettings, program: string): Background {
       );
       child.unref();
     },
-    async stop(signal) {
+    async stop(names, signal) {
+      // Told first to give up its processes, so that it starts none of them again; they go on.
       const running = await readPidFile(pidFile("supervisor"));
-      const left = await leftBehind();
-      if (running === undefined && left.length === 0) return false;
-      if (running !== undefined) await end(running, signal);
-      for (const process of await leftBehind()) await end(process, signal);
+      if (running !== undefined) {
+        process.kill(running.pid, "SIGUSR1");
+        await gone(running, signal);
+      }
+      for (const name of names) {
+        const process = await readPidFile(pidFile(name));
+        if (process !== undefined) await end(process, signal);
+        await remove(pidFile(name));
+      }
       await remove(listFile);
-      return true;
     },
     async states() {
       const states = new Map<string, "running" | "stopped">();
@@ -116,11 +122,6 @@ function supervisor(settings: UpSettings, program: string): Background {
       ? []
       : (JSON.parse(source) as readonly ServiceSpec[]).map((service) => service.name);
   }
-
-  async function leftBehind(): Promise<readonly { readonly pid: number; readonly startTime: string }[]> {
-    const found = await Promise.all(names.toReversed().map((name) => readPidFile(pidFile(name))));
-    return found.filter((process) => process !== undefined);
-  }
 }
 
 /** TERM, and KILL when that was not heard within 20 s. */
@@ -129,6 +130,11 @@ async function end(
   signal: AbortSignal,
 ): Promise<void> {
   process.kill(running.pid, "SIGTERM");
+  await gone(running, signal);
+}
+
+/** Waits until the process has ended; after 20 s it is killed. */
+async function gone(running: RunningProcess, signal: AbortSignal): Promise<void> {
   for (const startedMs = performance.now(); await isRunning(running); ) {
     if (performance.now() - startedMs > 20_000) process.kill(running.pid, "SIGKILL");
     await systemClock.sleep(25, signal);

@@ -1,9 +1,11 @@
 import path from "node:path";
 import type { UpSettings } from "./settings.ts";
 
+export type ServiceName = "containerd" | "control" | "node";
+
 /** One background process of the cluster. */
 export interface ServiceSpec {
-  readonly name: "containerd" | "control" | "node";
+  readonly name: ServiceName;
   /** Program and arguments. */
   readonly command: readonly string[];
   readonly description: string;

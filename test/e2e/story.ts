@@ -356,7 +356,7 @@ async function serveEcho(t: Test, cluster: TestCluster): Promise<void> {
     await eventually(
       name,
       () => answersOf(() => cluster.sh(command), 12),
-      (names) => [...names].filter((text) => /^echo-/.test(text)).length === 2,
+      (names) => [...names].filter((text) => text.startsWith("echo-")).length === 2,
       { timeoutMs: 20_000 },
     );
     t.pass(name);

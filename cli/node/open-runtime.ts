@@ -1,0 +1,40 @@
+import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
+import type { Runtime } from "../../agent/runtime/runtime.ts";
+import { cniRunner } from "../../cni/runner.ts";
+import { answers, criSockets } from "../cluster/machine.ts";
+
+/** Which runtime to talk to; "" and "" take the first of containerd, CRI-O and Docker that answers. */
+export interface RuntimeChoice {
+  readonly containerRuntimeEndpoint: string;
+  readonly dockerEndpoint: string;
+}
+
+/** Docker's socket where nobody says otherwise. */
+const dockerSocket = "unix:///var/run/docker.sock";
+
+/** Where the CNI runner, which gives Docker's sandboxes their network, finds configurations and plugins. */
+const cniPlaces = {
+  confDir: "/etc/cni/net.d",
+  binDirs: ["/opt/cni/bin", "/usr/lib/cni"],
+  cacheDir: "/var/lib/cni",
+};
+
+/**
+ * Connects to the node's runtime. Docker's client is loaded only when it is used.
+ * @throws when the chosen one does not answer, or none does.
+ */
+export async function openRuntime(choice: RuntimeChoice, signal: AbortSignal): Promise<Runtime> {
+  if (choice.dockerEndpoint !== "") return await openDocker(choice.dockerEndpoint, signal);
+  if (choice.containerRuntimeEndpoint !== "")
+    return await CriRuntime.connect(choice.containerRuntimeEndpoint, signal);
+  for (const socket of criSockets) if (await answers(socket)) return await CriRuntime.connect(socket, signal);
+  if (await answers(dockerSocket)) return await openDocker(dockerSocket, signal);
+  throw new Error(
+    `no container runtime answers at ${[...criSockets, dockerSocket].join(", ")}; start one, or name its socket with --container-runtime-endpoint`,
+  );
+}
+
+async function openDocker(endpoint: string, signal: AbortSignal): Promise<Runtime> {
+  const { DockerRuntime } = await import("../../agent/runtime/docker/docker-runtime.ts");
+  return await DockerRuntime.connect(endpoint, cniRunner(cniPlaces), signal);
+}
