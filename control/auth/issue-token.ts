@@ -50,8 +50,7 @@ export async function issueToken(
   const account = await ports.serviceAccount(namespace, name, signal);
   if (account === undefined) throw notFound(accounts, name);
   const bound = await boundClaims(namespace, name, spec.boundObjectRef, ports, signal);
-  const audiences =
-    spec.audiences === undefined || spec.audiences.length === 0 ? [ports.issuer] : spec.audiences;
+  const audiences = (spec.audiences ?? []).length === 0 ? [ports.issuer] : (spec.audiences ?? []);
   const iat = Math.floor(ports.clock.now() / 1_000);
   const extended =
     seconds === projectedSeconds && bound.pod !== undefined && audiences.includes(ports.issuer);
@@ -108,7 +107,7 @@ async function boundClaims(
   ports: TokenIssuerPorts,
   signal: AbortSignal,
 ): Promise<Bound> {
-  if (ref === undefined) return {};
+  if (!ref) return {}; // older clients send `null`
   const name = ref.name ?? "";
   const same = (
     of: { readonly plural: string; readonly kind: string },

@@ -173,33 +173,26 @@ function encode(query: DecodedPacket, parts: Parts, over: "udp" | "tcp"): Buffer
     ((query.flags ?? 0) & dnsPacket.RECURSION_DESIRED) |
     dnsPacket.RECURSION_AVAILABLE |
     (parts.authoritative ? dnsPacket.AUTHORITATIVE_ANSWER : 0);
-  const make = (answers: readonly Answer[], whole: boolean): Buffer =>
+  const make = (answers: readonly Answer[], additionals: readonly Answer[], cut: boolean): Buffer =>
     dnsPacket.encode({
       type: "response",
       id: query.id ?? 0,
-      flags: whole ? flags : flags | dnsPacket.TRUNCATED_RESPONSE,
+      flags: cut ? flags | dnsPacket.TRUNCATED_RESPONSE : flags,
       questions: [...(query.questions ?? [])],
       answers: [...answers],
       authorities: [...(parts.authorities ?? [])],
-      additionals: [...(whole ? (parts.additionals ?? []) : []), ...opt],
+      additionals: [...additionals, ...opt],
     });
-  const whole = make(parts.answers, true);
+  const whole = make(parts.answers, parts.additionals ?? [], false);
   if (whole.length <= limit) return whole;
   // The additional records are a courtesy; the answers are what the client comes back over TCP for.
-  const bare = encodeWithout(make, parts.answers, limit);
-  return bare;
-}
-
-function encodeWithout(
-  make: (answers: readonly Answer[], whole: boolean) => Buffer,
-  answers: readonly Answer[],
-  limit: number,
-): Buffer {
-  for (let count = answers.length; count > 0; count = Math.floor(count / 2)) {
-    const part = make(answers.slice(0, count), false);
+  const bare = make(parts.answers, [], false);
+  if (bare.length <= limit) return bare;
+  for (let count = Math.floor(parts.answers.length / 2); count > 0; count = Math.floor(count / 2)) {
+    const part = make(parts.answers.slice(0, count), [], true);
     if (part.length <= limit) return part;
   }
-  return make([], false);
+  return make([], [], true);
 }
 
 function wire(record: DnsRecord): Answer {
