@@ -36,6 +36,8 @@ export class PodEntry {
   status: PodStatus | undefined;
   /** As the API last confirmed. */
   reported: PodStatus | undefined;
+  /** Revision of that; the watch may still tell older ones. */
+  reportedVersion: bigint = 0n;
   readonly images: Map<string, ImageState> = new Map();
   readonly startFailures: Map<string, StartFailure> = new Map();
   readonly postStart: Map<string, "running" | "done" | "failed"> = new Map();

@@ -5,6 +5,7 @@ import { isReason } from "#api/status-error.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { statusPatch } from "../plan/status-patch.ts";
 import type { PodEntry } from "../pod-entry.ts";
+import { versionOf } from "../pod-table.ts";
 
 /**
  * Brings one Pod's status to the API; and when nothing of a deleted Pod is left, lets the API forget it.
@@ -32,6 +33,7 @@ export async function reportStatus(
         signal,
       );
       entry.reported = after.status;
+      entry.reportedVersion = versionOf(after);
     }
     if (entry.source === "api" && entry.cleaned && entry.pod.metadata?.deletionTimestamp !== undefined) {
       await client.delete(

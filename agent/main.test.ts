@@ -1,0 +1,126 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import t from "tap";
+import { systemClock } from "#lib/clock.ts";
+import { noLog } from "#lib/log.ts";
+import { parseFlags } from "#lib/flags.ts";
+import { flags } from "./config.ts";
+import { runAgent } from "./main.ts";
+import type { AgentView } from "./model.ts";
+import { FakeRuntime } from "./runtime/fake.ts";
+
+/** An agent without an API on a fake runtime, in a directory of its own. */
+async function standalone(
+  runtime: FakeRuntime,
+  folder: string,
+): Promise<{ view: AgentView; stop: () => Promise<void> }> {
+  const config = parseFlags("agent", flags, [
+    "--hostname-override=node-a",
+    "--node-ip=192.0.2.1",
+    `--root-dir=${folder}/kubelet`,
+    `--pod-manifest-path=${folder}/manifests`,
+    `--pod-logs-dir=${folder}/logs`,
+    `--container-logs-dir=${folder}/links`,
+    "--healthz-port=0",
+    "--no-cgroups-per-qos",
+  ]);
+  await mkdir(path.join(folder, "manifests"), { recursive: true });
+  const stop = new AbortController();
+  const started = Promise.withResolvers<AgentView>();
+  const running = runAgent(
+    config,
+    { log: noLog, clock: systemClock, random: () => 0, client: undefined, runtime, ready: started.resolve },
+    stop.signal,
+  );
+  running.catch(started.reject);
+  const view = await started.promise;
+  return {
+    view,
+    stop: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
+    await systemClock.sleep(20, AbortSignal.timeout(1_000));
+  }
+}
+
+const manifest = (more: string): string => `apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes: [{name: data, emptyDir: {}}]
+  initContainers:
+  - {name: init, image: busybox, command: [sh, -c, "exit 0"]}
+  containers:
+  - name: web
+    image: busybox
+    command: [${more}]
+    volumeMounts: [{name: data, mountPath: /data}]
+`;
+
+t.test("a file in the static directory runs, outlives the agent, changes and goes", async (t) => {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "agent-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const runtime = new FakeRuntime(systemClock);
+  runtime.addImage("busybox", { entrypoint: ["sleep", "1000"] });
+  await mkdir(path.join(folder, "manifests"), { recursive: true });
+  await writeFile(path.join(folder, "manifests/web.yaml"), manifest("sleep, '1000'"));
+  const first = await standalone(runtime, folder);
+  const phase = (view: AgentView): string | undefined =>
+    view.podByName("default", "web-node-a")?.pod.status?.phase;
+  await until("Running", () => phase(first.view) === "Running");
+  const before = first.view.podByName("default", "web-node-a");
+  t.equal(before?.pod.status?.containerStatuses?.[0]?.ready, true);
+  t.equal(before?.pod.status?.initContainerStatuses?.[0]?.state?.terminated?.reason, "Completed");
+  t.match(
+    await readFile(path.join(folder, "kubelet/pods", before?.uid ?? "", "etc-hosts"), "utf8"),
+    /web-node-a/,
+  );
+  await first.stop();
+
+  const history = runtime.history.length;
+  const second = await standalone(runtime, folder);
+  await until("Running again in the view", () => phase(second.view) === "Running");
+  t.equal(
+    runtime.history.slice(history).filter((call) => /^(run|create|start|stop|remove)/.test(call)).length,
+    0,
+    "a restarted agent restarts nothing",
+  );
+
+  await runtime.endContainer(
+    second.view.podByName("default", "web-node-a")?.containers.get("web")?.id ?? "",
+    3,
+  );
+  await until(
+    "a restart is counted",
+    () =>
+      second.view.podByName("default", "web-node-a")?.pod.status?.containerStatuses?.[0]?.restartCount ===
+        1 && phase(second.view) === "Running",
+  );
+  t.equal(
+    second.view.podByName("default", "web-node-a")?.pod.status?.containerStatuses?.[0]?.lastState?.terminated
+      ?.exitCode,
+    3,
+  );
+
+  await rm(path.join(folder, "manifests/web.yaml"));
+  await until(
+    "nothing left",
+    async () => (await runtime.listSandboxes({}, AbortSignal.timeout(1_000))).length === 0,
+  );
+  await until(
+    "its directory gone",
+    async () => (await readdir(path.join(folder, "kubelet/pods"))).length === 0,
+  );
+  t.equal(second.view.pods().length, 0);
+  await second.stop();
+});
