@@ -21,6 +21,12 @@ t.test("the file kubeadm writes is taken", async (t) => {
     nodeName: defaults.nodeName,
   });
 });
+t.test("a period of 0s means the default, as Kubernetes reads it", async (t) => {
+  const config = read(
+    "iptables: {syncPeriod: 0s, minSyncPeriod: 0s}\nconntrack: {tcpEstablishedTimeout: 24h0m0s}",
+  );
+  t.match(config, { syncPeriodMs: 10_000, minSyncMs: 100, conntrackTcpEstablishedMs: 86_400_000 });
+});
 const wrong = [
   { name: "an unknown field is refused by name", body: "mod: iptables", message: /unknown field "mod"/ },
   {

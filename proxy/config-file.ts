@@ -71,6 +71,7 @@ export function applyConfigFile(config: ProxyConfig, source: string, file: strin
     if (!(name in fields)) return fail(`unknown field "${name}"`);
     const key = fields[name];
     if (key === undefined || value === null || value === undefined || value === "") continue;
+    if (value === "0s" && name.startsWith("iptables.")) continue; // what kubeadm writes for "the default"
     try {
       result[key] = flags[key].parse(textOf(value));
     } catch (cause) {

@@ -22,7 +22,7 @@ import type { ProxyConfig } from "./config.ts";
 import { applyConfigFile } from "./config-file.ts";
 import { isNodeEligible, ProxyHealth } from "./health.ts";
 import { type ProxyMetrics, proxyMetrics } from "./metrics.ts";
-import type { Family, LocalDetector, NodeFacts } from "./model.ts";
+import type { Family, LocalDetector, NodeFacts, ServicePort } from "./model.ts";
 import { nodeFacts, type ProxyCaches, ServiceWatch } from "./observe/service-watch.ts";
 import { isInCidr } from "./plan/cidr.ts";
 import { chooseEndpoints } from "./plan/endpoints.ts";
@@ -132,8 +132,13 @@ async function proxyFamily(
     for (const trigger of result.triggers) {
       metrics.programmingSeconds.observe(label, Math.max(0, now - trigger) / 1_000);
     }
-    countNoLocal(result, watch.node, family, metrics);
-    if (family === 4) await ports.serviceHealth.update(result.all.values());
+    // All ports are gone through only when one that counts changed.
+    if (touches(result, (port) => port.internalLocal || port.externalLocal)) {
+      countNoLocal(result, watch.node, family, metrics);
+    }
+    if (family === 4 && touches(result, (port) => port.healthCheckNodePort !== 0)) {
+      await ports.serviceHealth.update(result.all.values());
+    }
     try {
       const deleted = await cleanFlows(conntrack, result.changes, watch.node, family, signal);
       if (deleted > 0) log.info("forgot stale UDP flows", { deleted });
@@ -252,6 +257,12 @@ function familiesOf(config: ProxyConfig): readonly Family[] {
 
 function familyName(family: Family): string {
   return `IPv${family}`;
+}
+
+function touches(result: SyncDone, counts: (port: ServicePort) => boolean): boolean {
+  return result.changes.some(({ before, after }) =>
+    [before, after].some((port) => port !== undefined && counts(port)),
+  );
 }
 
 function countNoLocal(result: SyncDone, node: NodeFacts, family: Family, metrics: ProxyMetrics): void {

@@ -11,7 +11,7 @@ import { isRoot, matchGolden } from "./golden.ts";
 
 const node = { name: "node-1", zone: "", ips: ["192.168.0.2"], podCidrs: [] };
 const settings = { masqueradeAll: false, localDetector: { by: "cidr", cidr: "10.0.0.0/8" } } as const;
-const base = planIptablesBase({
+const baseSettings = {
   family: 4,
   masqueradeBit: 14,
   randomFully: true,
@@ -19,7 +19,8 @@ const base = planIptablesBase({
   localhostNodePorts: true,
   nodePortIps: [],
   serviceCidrs: ["172.30.0.0/16"],
-});
+} as const;
+const base = planIptablesBase(baseSettings);
 
 /** The Services of kube-proxy's own overall test: one of each kind. */
 const ports: readonly ServicePort[] = [
@@ -105,3 +106,28 @@ for (const backend of ["iptables", "iptables-legacy"]) {
     t.match(run(`${backend}-save`, []), /svc5/);
   });
 }
+
+t.test("ip6tables takes the rules of the other family", { skip }, async (t) => {
+  const name = `kpx-golden6-${process.pid}`;
+  execFileSync("ip", ["netns", "add", name]);
+  t.teardown(() => void execFileSync("ip", ["netns", "del", name]));
+  const port = testPort("ns1/svc1:p80", {
+    family: 6,
+    clusterIp: "fd00:1::7",
+    nodePort: 30_001,
+    externalIps: ["fd00:2::1"],
+    affinitySeconds: 60,
+    endpoints: [testEndpoint("fd00:3::1", 80), testEndpoint("fd00:3::2", 80)],
+  });
+  const detector = { by: "cidr", cidr: "fd00:3::/64" } as const;
+  const script = fullScript(
+    planIptablesBase({ ...baseSettings, family: 6, serviceCidrs: ["fd00:1::/112"] }),
+    [planIptablesRules(port, node, { masqueradeAll: false, localDetector: detector })],
+    new Map(),
+    isServiceChain,
+  );
+  const run = (...args: string[]) =>
+    execFileSync("nsenter", [`--net=/run/netns/${name}`, ...args], { input: script, encoding: "utf8" });
+  run("ip6tables-restore", "-w", "5", "--noflush", "--counters");
+  t.match(run("ip6tables-save", "-t", "nat"), /--to-destination \[fd00:3::1\]:80/);
+});
