@@ -69,7 +69,7 @@ const slice = (name: string, ...ips: string[]): EndpointSlice => ({
   endpoints: ips.map((ip) => ({ addresses: [ip] })),
 });
 
-function start() {
+function start(failures: { left: number } = { left: 0 }) {
   const api = new ListApi();
   const clock = new FakeClock();
   const kernel = new FakeIptables();
@@ -82,7 +82,7 @@ function start() {
   };
   const running = Object.values(caches).map((cache) => cache.run(stop.signal));
   const watch = new ServiceWatch(caches, 4, "n1");
-  const mode = iptablesMode(kernel, {
+  const real = iptablesMode(kernel, {
     family: 4,
     masqueradeBit: 14,
     randomFully: true,
@@ -93,6 +93,16 @@ function start() {
     masqueradeAll: false,
     localDetector: { by: "nothing" },
   });
+  const mode: typeof real = {
+    ...real,
+    sync: async (...args) => {
+      if (failures.left > 0) {
+        failures.left -= 1;
+        throw new Error("no more sockets");
+      }
+      return real.sync(...args);
+    },
+  };
   const loop = syncServices(
     {
       watch,
@@ -176,4 +186,20 @@ t.test("a Service that goes takes its rules along", async (t) => {
     0,
   );
   t.match(kernel.rules("filter", "KUBE-SERVICES")?.join("\n"), /ns\/api has no endpoints/);
+});
+
+t.test("a change whose write failed is not lost", async (t) => {
+  const failures = { left: 0 };
+  const { api, clock, settle, kernel } = start(failures);
+  api.open("services", [service("web", "10.96.0.7")]);
+  api.open("endpointslices", [slice("web", "10.1.0.1")]);
+  await settle();
+  await clock.advance(1_000);
+  failures.left = 2;
+  api.event("endpointslices", "MODIFIED", slice("web"));
+  await settle();
+  t.equal(failures.left, 1);
+  t.same(kernel.rules("filter", "KUBE-SERVICES"), []);
+  await clock.advance(500);
+  t.match(kernel.rules("filter", "KUBE-SERVICES")?.join("\n"), /ns\/web has no endpoints/);
 });

@@ -46,6 +46,30 @@ t.test("each direction ends on its own, and a large stream arrives whole", async
   const text = "x".repeat(5_000_000);
   t.equal((await say(listener.proxyPort, text)).length, text.length);
 });
+t.test("a server that is done sending still receives", async (t) => {
+  const { promise: received, resolve } = Promise.withResolvers<string>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    let got = "";
+    socket.on("error", () => undefined);
+    socket.on("data", (chunk) => {
+      got += chunk.toString();
+    });
+    socket.on("end", () => resolve(got));
+    socket.end("bye");
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const listener = await listenTcp("127.0.0.1", ports((server.address() as AddressInfo).port));
+  t.teardown(() => {
+    listener.close("kill");
+    server.close();
+  });
+  const client = connect({ host: "127.0.0.1", port: listener.proxyPort, allowHalfOpen: true });
+  client.resume();
+  client.on("error", () => undefined);
+  client.once("end", () => client.end("still here"));
+  const late = new Promise<string>((done) => setTimeout(() => done("nothing"), 2_000).unref());
+  t.equal(await Promise.race([received, late]), "still here");
+});
 t.test("an endpoint that refuses is passed over", async (t) => {
   const good = await echoAtEnd(t);
   const listener = await listenTcp("127.0.0.1", ports(1, good));
