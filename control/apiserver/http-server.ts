@@ -10,6 +10,7 @@ import { ApiError } from "../api-error.ts";
 import type { CertificateSubject } from "../auth/authenticator.ts";
 import type { User } from "../model.ts";
 import type { ApiServer } from "./api-server.ts";
+import { nodeUpgrades } from "./node-proxy/upgrade.ts";
 import { maxRequestBytes, type ServerRequest, type ServerResponse } from "./request.ts";
 
 /** Where the API is served. */
@@ -60,13 +61,17 @@ const gzipFromBytes = 128 * 1024;
 /** A request's headers must come within this time. */
 const headersTimeoutMs = 10_000;
 
-/** Puts the API server on a port: HTTP/2 and HTTP/1.1 over TLS, or HTTP/1.1 in plain. */
+/**
+ * Puts the API server on a port: HTTP/2 and HTTP/1.1 over TLS, or HTTP/1.1 in plain.
+ * @param upgrade takes upgraded connections; exec, attach and portforward unless given.
+ */
 export async function serveHttp(
   api: ApiServer,
   upgrade: UpgradeHandler | undefined,
   options: HttpServerOptions,
 ): Promise<HttpServer> {
   const stop = new AbortController();
+  const takeOver = upgrade ?? nodeUpgrades(api);
   const handle = (request: Incoming, response: Outgoing): void =>
     void answer(api, options, request, response, stop.signal);
   const server = options.tls === undefined ? plainServer(handle) : secureServer(options.tls, handle);
@@ -82,9 +87,8 @@ export async function serveHttp(
     const asked = requestOf(request, options, async () => new Uint8Array());
     const gone = new AbortController();
     socket.once("close", () => gone.abort());
-    if (upgrade === undefined) return void socket.destroy();
     const signal = AbortSignal.any([stop.signal, gone.signal]);
-    upgrade(asked, socket, head, signal).catch((cause: unknown) => {
+    takeOver(asked, socket, head, signal).catch((cause: unknown) => {
       api.engine.ports.log.warn("an upgraded connection broke", { path: asked.path, why: errorText(cause) });
       socket.destroy();
     });

@@ -115,6 +115,9 @@ function switchingProtocols(response: IncomingMessage): string {
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
+/** How long a refused client gets to read why. */
+const refusalMs = 5_000;
+
 function refuse(socket: Duplex, refusal: ApiError): void {
   const body = Buffer.from(JSON.stringify(refusal.status));
   const reason = refusal.reason === "" ? "Error" : refusal.reason;
@@ -126,4 +129,7 @@ function refuse(socket: Duplex, refusal: ApiError): void {
       body,
     ]),
   );
+  // What the client still sends is read and dropped, or the reset would take the answer with it.
+  socket.resume();
+  setTimeout(() => socket.destroy(), refusalMs).unref();
 }
