@@ -139,22 +139,35 @@ export class TestCluster implements AsyncDisposable {
     }
   }
 
-  /** Plays the agents of all nodes until the test ends: bound pods run and get ready, deleted ones go. */
-  playAgents(isReady: (pod: Pod) => boolean = () => true): void {
+  /** Plays the agents of all nodes until the test ends: bound pods run and get ready (or end), deleted ones go. */
+  playAgents(behave: (pod: Pod) => "ready" | "Succeeded" | "Failed" = () => "ready"): void {
     this.#running.push(
-      this.#agents(isReady).catch((cause: unknown) => {
+      this.#agents(behave).catch((cause: unknown) => {
         if (!this.signal.aborted) throw cause;
       }),
     );
   }
 
-  async #agents(isReady: (pod: Pod) => boolean): Promise<void> {
+  async #agents(behave: (pod: Pod) => "ready" | "Succeeded" | "Failed"): Promise<void> {
     for await (const { type, object } of this.client.watch(pods, {}, this.signal)) {
       if (type === "DELETED" || type === "BOOKMARK" || (object.spec?.nodeName ?? "") === "") continue;
       try {
         if (object.metadata?.deletionTimestamp !== undefined) {
           await this.client.delete(pods, keyOf(object), { gracePeriodSeconds: 0 }, this.signal);
-        } else if ((object.status?.podIP ?? "") === "") await this.report(object, isReady(object));
+        } else if ((object.status?.podIP ?? "") === "") {
+          const end = behave(object);
+          const running = await this.report(object, end === "ready");
+          if (end === "ready") continue;
+          const status = { phase: end };
+          await this.client.patch(
+            pods,
+            keyOf(running),
+            "merge",
+            { status },
+            { subresource: "status" },
+            this.signal,
+          );
+        }
       } catch (cause) {
         if (!isReason(cause, "NotFound", "Conflict")) throw cause;
       }

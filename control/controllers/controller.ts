@@ -28,6 +28,8 @@ export interface ControllersPorts {
   /** In [0, 1). */
   readonly random: () => number;
   readonly events: EventRecorder;
+  /** A recorder in the name of one controller, `deployment-controller`; `events` for all unless given. */
+  readonly recorderFor?: (component: string) => EventRecorder;
   readonly config: ControllersConfig;
   /** Shared with other parts of this process; made and run by the controllers themselves unless given. */
   readonly tables?: Tables;

@@ -6,6 +6,7 @@ import type { Controller, ControllerPorts, ControllersPorts } from "./controller
 import { deploymentController } from "./deployment.ts";
 import { endpointSliceController, endpointsController } from "./endpoints.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { rootCaController, serviceAccountController } from "./namespace-content.ts";
 import { nodeIpamController } from "./node-ipam.ts";
@@ -15,21 +16,22 @@ import { replicaSetController, replicationControllerController } from "./replica
 import { Tables } from "./tables.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 
-/** Every controller, by what makes it. */
-const makers: readonly ((ports: ControllerPorts) => Controller)[] = [
-  serviceAccountController,
-  rootCaController,
-  nodeIpamController,
-  nodeLifecycleController,
-  taintEvictionController,
-  replicaSetController,
-  replicationControllerController,
-  deploymentController,
-  endpointSliceController,
-  endpointsController,
-  namespaceController,
-  podGcController,
-  garbageCollector,
+/** Every controller, by what makes it, and the name it has in events. */
+const makers: readonly (readonly [make: (ports: ControllerPorts) => Controller, component: string])[] = [
+  [serviceAccountController, "serviceaccount-controller"],
+  [rootCaController, "root-ca-cert-publisher"],
+  [nodeIpamController, "cidrAllocator"],
+  [nodeLifecycleController, "node-controller"],
+  [taintEvictionController, "taint-eviction-controller"],
+  [replicaSetController, "replicaset-controller"],
+  [replicationControllerController, "replication-controller"],
+  [deploymentController, "deployment-controller"],
+  [jobController, "job-controller"],
+  [endpointSliceController, "endpoint-slice-controller"],
+  [endpointsController, "endpoint-controller"],
+  [namespaceController, "namespace-controller"],
+  [podGcController, "pod-garbage-collector"],
+  [garbageCollector, "garbage-collector-controller"],
 ];
 
 /** How a controller is doing. */
@@ -55,7 +57,9 @@ export function runControllers(ports: ControllersPorts, signal: AbortSignal): Pr
 /** The controllers, ready to run. */
 export function controllers(ports: ControllersPorts): Controllers {
   const tables = ports.tables ?? new Tables(ports);
-  const all = makers.map((make) => make({ ...ports, tables }));
+  const all = makers.map(([make, component]) =>
+    make({ ...ports, tables, events: ports.recorderFor?.(component) ?? ports.events }),
+  );
   return {
     health: () => ({ listing: tables.listing, controllers: all.map(healthOf) }),
     run: async (signal) => {
