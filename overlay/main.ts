@@ -93,7 +93,7 @@ interface Running {
 
 /** Keeps the lease, the tunnel and the rules as they should be. */
 async function keep(running: Running, signal: AbortSignal): Promise<void> {
-  const { config, manager, state } = running;
+  const { manager, state } = running;
   const { log, clock } = running.ports;
   const dirty = new WorkQueue<"tunnel">({ limit: 1, backoff: { firstMs: 100, maxMs: fullSyncMs }, clock });
   const failed = (_key: string, cause: unknown): void => {
