@@ -19,7 +19,8 @@ export const version: Readonly<Record<string, string>> = {
   platform: `linux/${process.arch === "x64" ? "amd64" : process.arch}`,
 };
 
-const v2Protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/** What clients ask for has `v2@v1.0`, but an `@` is no character of a media type and Go's parser refuses it. */
+const v2Protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /** Everything that is not a resource: discovery, OpenAPI, health, version, metrics. Made once, then cached. */
 export class Documents {
