@@ -315,16 +315,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const runtimeLoop = async (within: AbortSignal): Promise<void> => {
     while (!within.aborted) {
       const before = status;
-      status = await runtime
-        .status(within)
-        .catch(
-          (cause: unknown): RuntimeStatus => ({
-            runtimeReady: false,
-            networkReady: false,
-            message: errorText(cause),
-            cgroupDriver: undefined,
-          }),
-        );
+      status = await runtime.status(within).catch(
+        (cause: unknown): RuntimeStatus => ({
+          runtimeReady: false,
+          networkReady: false,
+          message: errorText(cause),
+          cgroupDriver: undefined,
+        }),
+      );
       if (runtimeVersion.text.endsWith("unknown")) {
         const version = await runtime.version(within).catch(() => undefined);
         if (version !== undefined)

@@ -187,7 +187,7 @@ async function mountVolumes(
     signal.throwIfAborted();
     const volume = cause instanceof VolumeError ? cause.volume : "";
     const message = `MountVolume.SetUp failed for volume "${volume}" : ${errorText(cause)}`;
-    const isFirstLook = /is still being read$/.test(message);
+    const isFirstLook = message.endsWith("is still being read");
     if (!isFirstLook && saysNew(entry, "volumes", message))
       podEvent(context, pod, "Warning", "FailedMount", message);
     // A Pod that runs keeps what it has; one that has not begun waits.

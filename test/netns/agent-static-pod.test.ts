@@ -1,0 +1,165 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import t from "tap";
+import { flags } from "../../agent/config.ts";
+import { runAgent } from "../../agent/main.ts";
+import type { AgentPod, AgentView } from "../../agent/model.ts";
+import { Channel } from "../../agent/runtime/cri/channel.ts";
+import { criCodec } from "../../agent/runtime/cri/codec.ts";
+import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
+import { importImage } from "../../agent/runtime/cri/import-image.ts";
+import { systemClock } from "#lib/clock.ts";
+import { parseFlags } from "#lib/flags.ts";
+import { jsonLog, noLog } from "#lib/log.ts";
+import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
+import { testContainerd } from "../support/containerd.ts";
+import { enterNetns } from "../support/enter-netns.ts";
+import { busyboxImage } from "../support/image-tar.ts";
+
+const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
+  (file) => !existsSync(file),
+);
+const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && `needs ${missing}`;
+t.setTimeout(300_000);
+const image = "docker.io/keelson/busybox:1";
+const log = process.env["AGENT_LOG"] === undefined ? noLog : jsonLog("agent", "debug");
+
+const manifest = `apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 2
+  hostAliases: [{ip: 192.0.2.7, hostnames: [other]}]
+  volumes:
+  - {name: data, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+  - name: about
+    downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}
+  initContainers:
+  - {name: init, image: "${image}", command: [/bin/sh, -c, "mkdir /data/sub; echo made > /data/sub/file"], volumeMounts: [{name: data, mountPath: /data}]}
+  containers:
+  - name: web
+    image: "${image}"
+    command: [/bin/sh, -c, "trap 'exit 0' TERM; cat /about/labels /sub/file /etc/hosts; echo $(IP); touch /tmp/live; while :; do sleep 0.1; done"]
+    env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+    resources: {requests: {cpu: 100m, memory: 16Mi}, limits: {cpu: 200m, memory: 64Mi}}
+    volumeMounts:
+    - {name: about, mountPath: /about}
+    - {name: data, mountPath: /sub, subPath: sub}
+    livenessProbe: {exec: {command: [/bin/cat, /tmp/live]}, periodSeconds: 1, failureThreshold: 1}
+    lifecycle: {preStop: {exec: {command: [/bin/sh, -c, "echo bye > /sub/bye"]}}}
+  - name: crash
+    image: "${image}"
+    command: [/bin/sh, -c, "echo last words > /dev/termination-log; exit 3"]
+`;
+
+async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  withinMs = 30_000,
+): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
+    await systemClock.sleep(50, AbortSignal.timeout(1_000));
+  }
+}
+
+t.test("a static Pod runs on a real containerd and leaves nothing", { skip, timeout: 300_000 }, async (t) => {
+  await using containerd = await testContainerd("agent");
+  enterNetns(containerd.netns);
+  const signal = AbortSignal.timeout(120_000);
+  const runtime = await CriRuntime.connect(containerd.endpoint, signal);
+  const channel = new Channel(containerd.endpoint, criCodec());
+  await importImage(channel, busyboxImage(), image, signal);
+  channel.close();
+  const folder = containerd.directory;
+  const cgroupRoot = `/${path.basename(folder)}`;
+  await mkdir(`${folder}/manifests`);
+  const config = parseFlags("agent", flags, [
+    "--hostname-override=node-a",
+    "--node-ip=192.0.2.1",
+    `--root-dir=${folder}/kubelet`,
+    `--pod-manifest-path=${folder}/manifests`,
+    `--pod-logs-dir=${folder}/logs`,
+    `--container-logs-dir=${folder}/links`,
+    `--cgroup-root=${cgroupRoot}`,
+    "--healthz-port=0",
+  ]);
+  const start = async (): Promise<{ view: AgentView; stop: () => Promise<void> }> => {
+    const stop = new AbortController();
+    const started = Promise.withResolvers<AgentView>();
+    const running = runAgent(
+      config,
+      { log, clock: systemClock, random: () => 0, client: undefined, runtime, ready: started.resolve },
+      stop.signal,
+    );
+    running.catch(started.reject);
+    const view = await started.promise;
+    return {
+      view,
+      stop: async () => {
+        stop.abort();
+        await running;
+      },
+    };
+  };
+  await writeFile(`${folder}/manifests/web.yaml`, manifest);
+  const agent = await start();
+  const pod = (): AgentPod | undefined => agent.view.podByName("default", "web-node-a");
+  const statusOf = (name: string) => pod()?.pod.status?.containerStatuses?.find((one) => one.name === name);
+  await until("web runs", () => statusOf("web")?.state?.running !== undefined);
+  const ip = pod()?.pod.status?.podIP ?? "";
+  t.match(ip, /^10\.88\.7\./);
+  await until("its log is there", () =>
+    /10\.88\.7\./.test(
+      readFileSync(pod()?.containers.get("web")?.logPath ?? "", "utf8")
+        .split("\n")
+        .at(-2) ?? "",
+    ),
+  );
+  const said = readFileSync(
+    `${folder}/links/${readdirSync(`${folder}/links`).find((name) => name.includes("_web-")) ?? ""}`,
+    "utf8",
+  );
+  t.match(said, /app="web"/, "the downward API volume");
+  t.match(said, /made/, "the subPath of a tmpfs emptyDir");
+  t.match(said, /192\.0\.2\.7\tother/, "hostAliases in /etc/hosts");
+  await until("crash backs off", () => statusOf("crash")?.state?.waiting?.reason === "CrashLoopBackOff");
+  t.equal(statusOf("crash")?.lastState?.terminated?.message, "last words\n");
+  t.equal(statusOf("crash")?.lastState?.terminated?.exitCode, 3);
+  t.equal(pod()?.pod.status?.qosClass, "Burstable");
+  const cgroups = await findCgroups();
+  const shares = path.join(
+    cgroups.controllers.get("cpu") ?? "",
+    cgroupRoot,
+    "kubepods/burstable",
+    `pod${pod()?.uid}`,
+  );
+  t.ok(existsSync(shares), `the Pod has a cgroup: ${shares}`);
+
+  const webId = pod()?.containers.get("web")?.id ?? "";
+  await runtime.execSync(webId, ["/bin/rm", "/tmp/live"], { timeoutMs: 5_000, maxOutputBytes: 100 }, signal);
+  await until(
+    "liveness restarts web",
+    () => (statusOf("web")?.restartCount ?? 0) >= 1 && statusOf("web")?.state?.running !== undefined,
+  );
+
+  await agent.stop();
+  const second = await start();
+  const now = (): string | undefined =>
+    second.view.podByName("default", "web-node-a")?.containers.get("web")?.id;
+  await until("the next agent knows it", () => now() !== undefined);
+  t.not(now(), webId);
+  const keptId = now();
+  await systemClock.sleep(1_500, signal);
+  t.equal(now(), keptId, "and has restarted nothing");
+
+  await rm(`${folder}/manifests/web.yaml`);
+  await until("nothing left", async () => (await runtime.listSandboxes({}, signal)).length === 0);
+  await until("no directory left", () => readdirSync(`${folder}/kubelet/pods`).length === 0);
+  t.notOk(existsSync(shares), "its cgroup is gone");
+  await second.stop();
+  await runtime.close();
+  await removeCgroup(cgroups, cgroupRoot);
+});
