@@ -212,3 +212,30 @@ for (const mode of ["iptables", "userspace"] as const) {
     });
   });
 }
+
+t.test("Pods on one bridge, iptables mode", { skip, timeout: 60_000 }, async (t) => {
+  const hosts = await makeHosts("bridged");
+  const proxy = startProxy(hosts, "iptables");
+  t.teardown(async () => {
+    await stopped(proxy.child);
+    await hosts.close();
+    if (!t.passing()) console.error(proxy.log());
+  });
+  await until("rules are written", 20_000, () => proxy.log().includes("wrote rules"));
+  await until("every Service is in the rules", 5_000, () =>
+    services.every(({ metadata }) => hosts.onNode("iptables-save").includes(`ns/${metadata?.name ?? "?"}`)),
+  );
+  for (const flow of flows.filter(({ from }) => from.startsWith("pod"))) {
+    t.test(flow.name, async (t) => {
+      const replies = await observe(hosts, flow, flow.reaches);
+      const errors = new Set(replies.flatMap(({ error }) => error ?? []));
+      if (typeof flow.reaches === "string") {
+        t.same([...errors], [flow.reaches === "dropped" ? "ETIMEDOUT" : "ECONNREFUSED"]);
+      } else {
+        t.same([...errors], []);
+        t.same(new Set(replies.map(({ server }) => server)), new Set(flow.reaches));
+        if (flow.seenAs !== undefined) t.equal(replies[0]?.client, flow.seenAs);
+      }
+    });
+  }
+});

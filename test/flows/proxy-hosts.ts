@@ -36,8 +36,12 @@ export interface Hosts {
   close(): Promise<void>;
 }
 
-/** Lays the network: each Pod on a veth of its own with a /32, the node's default route leads to `outside`. */
-export async function makeHosts(): Promise<Hosts> {
+/**
+ * Lays the network; the node's default route leads to `outside`.
+ * @param pods `routed`: each Pod on a veth of its own with a /32; `bridged`: both on one bridge, so that one
+ *   answers the other below IP.
+ */
+export async function makeHosts(pods: "routed" | "bridged" = "routed"): Promise<Hosts> {
   const prefix = `kpx${process.pid}`;
   const netns = (place: Place): string => `${prefix}-${place}`;
   const places = ["node", "pod-a", "pod-b", "outside"] as const;
@@ -47,18 +51,29 @@ export async function makeHosts(): Promise<Hosts> {
     ip("netns", "add", netns(place));
     inside(place, "link", "set", "lo", "up");
   }
-  const pods = [
+  if (pods === "bridged") {
+    inside("node", "link", "add", "br0", "type", "bridge");
+    inside("node", "addr", "add", "10.244.1.1/24", "dev", "br0");
+    inside("node", "link", "set", "br0", "up");
+  }
+  const links = [
     ["pod-a", address.podA, "va"],
     ["pod-b", address.podB, "vb"],
   ] as const;
-  for (const [place, podIp, link] of pods) {
+  for (const [place, podIp, link] of links) {
     inside("node", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", netns(place));
-    inside("node", "addr", "add", "10.244.1.1/32", "dev", link);
     inside("node", "link", "set", link, "up");
-    inside("node", "route", "add", `${podIp}/32`, "dev", link);
-    inside(place, "addr", "add", `${podIp}/32`, "dev", "eth0");
+    inside(place, "addr", "add", `${podIp}/${pods === "bridged" ? 24 : 32}`, "dev", "eth0");
     inside(place, "link", "set", "eth0", "up");
-    inside(place, "route", "add", "10.244.1.1", "dev", "eth0");
+    if (pods === "bridged") {
+      inside("node", "link", "set", link, "master", "br0");
+      // A Pod's packet to itself, translated on the bridge, goes out where it came in.
+      inside("node", "link", "set", link, "type", "bridge_slave", "hairpin", "on");
+    } else {
+      inside("node", "addr", "add", "10.244.1.1/32", "dev", link);
+      inside("node", "route", "add", `${podIp}/32`, "dev", link);
+      inside(place, "route", "add", "10.244.1.1", "dev", "eth0");
+    }
     inside(place, "route", "add", "default", "via", "10.244.1.1");
   }
   inside("node", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", netns("outside"));
@@ -73,6 +88,8 @@ export async function makeHosts(): Promise<Hosts> {
   const onNode = (program: string, ...args: readonly string[]): string =>
     execFileSync("nsenter", [`--net=/run/netns/${netns("node")}`, program, ...args], { encoding: "utf8" });
   onNode("sysctl", "-qw", "net.ipv4.ip_forward=1");
+  // As on a machine whose distribution turned it off: the proxy has to turn it on.
+  if (pods === "bridged") onNode("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0");
 
   const start = (place: Place, script: string, ...args: readonly string[]): ChildProcessWithoutNullStreams =>
     spawn("nsenter", [
