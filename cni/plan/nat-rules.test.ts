@@ -15,7 +15,7 @@ t.test("shared chains are named only while they are missing: naming one empties 
   t.match(first, /^:CNI-HOSTPORT-DNAT - \[0:0\]$/m);
   t.match(first, /^-I POSTROUTING .*-j CNI-HOSTPORT-MASQ$/m);
   const shared = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SETMARK", "CNI-HOSTPORT-MASQ"];
-  const now = new Map([
+  const now = new Map<string, { readonly rules: readonly string[] }>([
     ...shared.map((name) => [name, { rules: [] }] as const),
     ["PREROUTING", { rules: ["-m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT"] }],
     ["OUTPUT", { rules: ["-m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT"] }],
