@@ -182,10 +182,10 @@ export class HttpTransport implements Transport {
         ":path": request.path,
         ...(request.body === undefined ? {} : { "content-length": Buffer.byteLength(request.body) }),
       },
-      { signal },
+      // Node ends a DELETE by itself unless told: ours has a body with its options.
+      { signal, endStream: request.body === undefined },
     );
-    if (request.body === undefined) stream.end();
-    else stream.end(request.body);
+    if (request.body !== undefined) stream.end(request.body);
     const { promise, resolve, reject } = Promise.withResolvers<
       http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader
     >();
