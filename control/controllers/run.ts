@@ -3,6 +3,7 @@ import { errorText } from "#lib/log.ts";
 import { reconcile } from "#lib/reconcile.ts";
 import { type Task, together } from "#lib/together.ts";
 import type { Controller, ControllerPorts, ControllersPorts } from "./controller.ts";
+import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointSliceController, endpointsController } from "./endpoints.ts";
 import { garbageCollector } from "./garbage-collector.ts";
@@ -26,6 +27,7 @@ const makers: readonly (readonly [make: (ports: ControllerPorts) => Controller, 
   [replicaSetController, "replicaset-controller"],
   [replicationControllerController, "replication-controller"],
   [deploymentController, "deployment-controller"],
+  [daemonSetController, "daemonset-controller"],
   [jobController, "job-controller"],
   [endpointSliceController, "endpoint-slice-controller"],
   [endpointsController, "endpoint-controller"],
