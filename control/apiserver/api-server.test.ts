@@ -505,3 +505,24 @@ t.test("in-process clients use the same rules", async (t) => {
     reason: "NotFound",
   });
 });
+
+t.test("events are forgotten an hour after they last happened", async (t) => {
+  const clock = new FakeClock();
+  await using server = await testApi({ clock });
+  const event = (name: string, lastTimestamp: string) => ({
+    metadata: { name },
+    involvedObject: { kind: "Pod", name: "p", namespace: "default" },
+    reason: "Started",
+    message: "x",
+    type: "Normal",
+    lastTimestamp,
+  });
+  const events = "/api/v1/namespaces/default/events";
+  t.equal((await server.ask("POST", events, event("old", "2026-01-01T00:00:00Z"))).status, 201);
+  t.equal((await server.ask("POST", events, event("young", "2026-01-01T00:30:00Z"))).status, 201);
+  for (let minute = 0; minute < 62; minute += 1) {
+    await clock.advance(60_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.same(names((await server.ask("GET", events)).json), ["young"]);
+});

@@ -7,6 +7,7 @@ import { ObjectCache } from "./cache/object-cache.ts";
 import { Documents } from "./documents.ts";
 import type { Engine, Reply, ResourceRequest } from "./engine.ts";
 import { bindPod } from "./handlers/bind.ts";
+import { expireEvents } from "./expire-events.ts";
 import { createObject } from "./handlers/create.ts";
 import { deleteCollection, deleteObject } from "./handlers/delete.ts";
 import { evictPod } from "./handlers/evict.ts";
@@ -62,7 +63,8 @@ export class ApiServer {
 
   /** Follows the store until the signal is aborted; from then on `/readyz` says no. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#engine.cache.follow(signal);
+    const { clock, log } = this.#engine.ports;
+    await Promise.all([this.#engine.cache.follow(signal), expireEvents(this.#engine, clock, log, signal)]);
     this.#state = "stopping";
   }
 

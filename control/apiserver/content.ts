@@ -2,6 +2,8 @@ import type { ResourceDefinition, StoredObject } from "../model.ts";
 import { aggregatedDiscovery } from "./content/discovery/aggregated.ts";
 import { apiGroup, apiGroupList, apiResourceList, apiVersions } from "./content/discovery/legacy.ts";
 import { fromStorage, toStorage } from "./content/conversion.ts";
+import { openApiV2, openApiV2Json } from "./content/openapi/v2.ts";
+import { openApiV3, openApiV3Index } from "./content/openapi/v3.ts";
 import { jsonPatch } from "./content/patch/json-patch.ts";
 import { mergePatch } from "./content/patch/merge-patch.ts";
 import { strategicMergePatch } from "./content/patch/strategic-merge-patch.ts";
@@ -64,10 +66,10 @@ export const kubernetesContent: Content = {
   renderTable,
   legacyDiscovery,
   aggregatedDiscovery,
-  openApiV2: () => new Uint8Array(),
-  openApiV2Json: () => ({ swagger: "2.0", info: { title: "Kubernetes", version: "v1.36.0" }, paths: {} }),
-  openApiV3Index: () => ({ paths: {} }),
-  openApiV3: () => undefined,
+  openApiV2,
+  openApiV2Json,
+  openApiV3Index,
+  openApiV3,
 };
 
 function legacyDiscovery(

@@ -16,25 +16,19 @@ export class LocalTransport implements Transport {
 
   async send(request: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
     signal.throwIfAborted();
-    const stop = this.#stop.signal;
-    const either = AbortSignal.any([signal, stop]);
-    const body =
+    // Aborted when the answer is complete, so that nothing of this request hangs on the caller's signal.
+    const done = new AbortController();
+    const broken = AbortSignal.any([signal, this.#stop.signal]);
+    const either = AbortSignal.any([broken, done.signal]);
+    const { method, path, headers } = request;
+    const bytes =
       typeof request.body === "string" ? Buffer.from(request.body) : (request.body ?? new Uint8Array());
-    const response = await this.#server.handle(
-      {
-        method: request.method,
-        path: request.path,
-        headers: request.headers,
-        body: async () => body,
-        user: this.#user,
-      },
-      either,
-    );
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: response.body instanceof Uint8Array ? once(response.body) : untilAborted(response.body, either),
-    };
+    const asked = { method, path, headers, body: async () => bytes, user: this.#user };
+    const { status, headers: answered, body } = await this.#server.handle(asked, either);
+    if (!(body instanceof Uint8Array))
+      return { status, headers: answered, body: untilAborted(body, broken, done) };
+    done.abort();
+    return { status, headers: answered, body: once(body) };
   }
 
   /** Ends every stream. */
@@ -55,8 +49,13 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefi
 /** A stream that is cut throws, as a broken connection does; one that ends by itself just ends. */
 async function* untilAborted(
   body: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
+  broken: AbortSignal,
+  done: AbortController,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  yield* body;
-  signal.throwIfAborted();
+  try {
+    yield* body;
+    broken.throwIfAborted();
+  } finally {
+    done.abort();
+  }
 }
