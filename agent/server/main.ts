@@ -1,0 +1,228 @@
+import { readFile } from "node:fs/promises";
+import { createServer as createPlainServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo, Server } from "node:net";
+import type { Duplex } from "node:stream";
+import type { ApiClient } from "#api/client.ts";
+import type { Clock } from "#lib/clock.ts";
+import { errorText, type Log } from "#lib/log.ts";
+import type { AgentConfig } from "../config.ts";
+import type { AgentView } from "../model.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { accessFor } from "./access.ts";
+import { Authenticator } from "./authenticate.ts";
+import { Authorizer } from "./authorize.ts";
+import { HttpError } from "./http-error.ts";
+import { type RoutePorts, send, serveRequest, writeHealth } from "./routes.ts";
+import { servingCertificate } from "./serving-certificate.ts";
+import { UsageReader } from "./stats.ts";
+import { serveUpgrade } from "./upgrades.ts";
+
+/** What of the agent's settings the server reads. `port` and `healthzPort`: 0 for any free one, -1 for none. */
+export type ServerConfig = Pick<
+  AgentConfig,
+  | "rootDir"
+  | "address"
+  | "port"
+  | "healthzBindAddress"
+  | "healthzPort"
+  | "tlsCertFile"
+  | "tlsPrivateKeyFile"
+  | "clientCaFile"
+>;
+
+/** What the server stands on. */
+export interface ServerPorts {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly view: AgentView;
+  readonly runtime: Runtime;
+  /** Who asks the API about tokens and rights; without it only client certificates of admins pass. */
+  readonly client: ApiClient | undefined;
+  /** Prometheus text of the agent's own metrics. */
+  readonly metrics: () => Promise<string>;
+}
+
+/** A server that listens. */
+export interface RunningServer {
+  readonly port: number;
+  readonly healthzPort: number;
+  /** Resolves after the signal, when every connection is closed. */
+  readonly closed: Promise<void>;
+}
+
+/** Clients and proxies keep idle connections open this long. */
+const idleMs = 90_000;
+
+/** Starts the node's server (HTTPS, 10250) and its plain health port (10248). They stop with the signal. */
+export async function startServer(
+  config: ServerConfig,
+  ports: ServerPorts,
+  signal: AbortSignal,
+): Promise<RunningServer> {
+  const certificate = await servingCertificate(
+    { cert: config.tlsCertFile, key: config.tlsPrivateKeyFile },
+    config.rootDir,
+    ports.view.nodeName,
+  );
+  const clientCa = config.clientCaFile === "" ? undefined : await readFile(config.clientCaFile, "utf8");
+  const server = createServer({
+    ...certificate,
+    ...(clientCa === undefined ? {} : { ca: clientCa }),
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["http/1.1"], // upgrades exist in HTTP/1.1 only
+    requestCert: true,
+    rejectUnauthorized: false, // who has no certificate may have a token
+  });
+  const gate = new Gate(ports);
+  const routes: RoutePorts = { ...ports, rootDir: config.rootDir, usage: new UsageReader(ports.clock) };
+  server.keepAliveTimeout = idleMs;
+  server.requestTimeout = 0; // logs are followed for hours
+  server.on("request", (request, response) => {
+    const ended = AbortSignal.any([signal, closing(response)]);
+    void answer(request, response, ports.log, async (url) => {
+      await gate.check(request, url, ended);
+      await serveRequest(routes, url, request, response, ended);
+    });
+  });
+  server.on("upgrade", (request, socket, head) => {
+    socket.on("error", () => {});
+    const ended = AbortSignal.any([signal, closing(socket)]);
+    ended.addEventListener("abort", () => socket.destroy(), { once: true });
+    void answerUpgrade(request, socket, ports.log, async (url) => {
+      await gate.check(request, url, ended);
+      await serveUpgrade(ports, url, request, socket, head, ended);
+    });
+  });
+  const health = createPlainServer((request, response) => {
+    if (/^\/healthz(\/|$)/.test(request.url ?? "")) writeHealth(ports.view, response);
+    else send(response, 404, "text/plain", "404 page not found\n");
+  });
+  await listen(server, config.port, config.address);
+  await listen(health, config.healthzPort, config.healthzBindAddress);
+  ports.log.info("serves the node's API", { address: config.address, port: portOf(server) });
+  return {
+    port: portOf(server),
+    healthzPort: portOf(health),
+    closed: Promise.all([closed(server, signal), closed(health, signal)]).then(() => {}),
+  };
+}
+
+/** Who may pass. */
+class Gate {
+  readonly #authenticator: Authenticator;
+  readonly #authorizer: Authorizer;
+
+  constructor(ports: ServerPorts) {
+    this.#authenticator = new Authenticator(ports.client);
+    this.#authorizer = new Authorizer(ports.client, ports.view.nodeName);
+  }
+
+  /** @throws {HttpError} 401 or 403. Health is open to everyone who can connect. */
+  async check(request: IncomingMessage, url: URL, signal: AbortSignal): Promise<void> {
+    if (url.pathname === "/healthz") return;
+    const user = await this.#authenticator.authenticate(request, signal);
+    if (user === undefined) throw new HttpError(401, "Unauthorized");
+    const access = accessFor(request.method ?? "", url.pathname);
+    if (await this.#authorizer.mayAccess(user, access, signal)) return;
+    const { verbs, subresources } = access;
+    throw new HttpError(
+      403,
+      `Forbidden (user=${user.name}, verb=${verbs.join(",")}, resource=nodes, subresource(s)=[${subresources.join(" ")}])`,
+    );
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  log: Log,
+  serve: (url: URL) => Promise<void>,
+): Promise<void> {
+  try {
+    await serve(urlOf(request));
+  } catch (cause) {
+    if (response.destroyed) return;
+    const status = cause instanceof HttpError ? cause.status : 500;
+    if (status === 500) log.warn("request failed", { path: request.url, cause });
+    if (response.headersSent) response.destroy();
+    else {
+      response.removeHeader("transfer-encoding");
+      send(response, status, "text/plain; charset=utf-8", `${errorText(cause)}\n`);
+    }
+  }
+}
+
+async function answerUpgrade(
+  request: IncomingMessage,
+  socket: Duplex & { bytesWritten?: number },
+  log: Log,
+  serve: (url: URL) => Promise<void>,
+): Promise<void> {
+  const before = socket.bytesWritten ?? 0;
+  try {
+    await serve(urlOf(request));
+  } catch (cause) {
+    const status = cause instanceof HttpError ? cause.status : 500;
+    log.info("stream failed", { path: request.url?.split("?")[0], status, cause });
+    // Once upgraded, the connection speaks another protocol and can only be cut.
+    if (!socket.writable || (socket.bytesWritten ?? 0) > before) return;
+    const body = `${errorText(cause)}\n`;
+    const head = `HTTP/1.1 ${status} ${reasonOf(status)}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+    socket.write(head + body);
+  } finally {
+    if (!socket.destroyed) socket.end();
+  }
+}
+
+function urlOf(request: IncomingMessage): URL {
+  try {
+    return new URL(request.url ?? "/", "https://node");
+  } catch (cause) {
+    throw new HttpError(400, `cannot read the path "${request.url}"`, { cause });
+  }
+}
+
+function reasonOf(status: number): string {
+  const reasons: Readonly<Record<number, string>> = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    408: "Request Timeout",
+  };
+  return reasons[status] ?? "Internal Server Error";
+}
+
+/** Aborted when the other side is gone. */
+function closing(stream: { once(event: "close", listener: () => void): unknown }): AbortSignal {
+  const controller = new AbortController();
+  stream.once("close", () => controller.abort(new Error("the client has left")));
+  return controller.signal;
+}
+
+async function listen(server: Server, port: number, address: string): Promise<void> {
+  if (port < 0) return;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", (cause) =>
+    reject(new Error(`cannot listen on ${address}:${port}: ${cause.message}`, { cause })),
+  );
+  server.listen(port, address, resolve);
+  await promise;
+}
+
+function portOf(server: Server): number {
+  const address: AddressInfo | string | null = server.address();
+  return typeof address === "object" && address !== null ? address.port : -1;
+}
+
+async function closed(server: Server & { closeAllConnections(): void }, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = (): void => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  };
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
+  await promise;
+}

@@ -1,0 +1,46 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+import { HttpError } from "./http-error.ts";
+
+/** Largest message a client may send. kubectl sends 32 KiB. */
+const maxMessageBytes = 16 * 1024 * 1024;
+
+/** True for an upgrade to WebSocket, false for one to SPDY. */
+export function isWebSocket(request: IncomingMessage): boolean {
+  return (request.headers.upgrade ?? "").toLowerCase() === "websocket";
+}
+
+/** What the client offers in `Sec-WebSocket-Protocol`, best first. */
+export function offeredSubprotocols(request: IncomingMessage): readonly string[] {
+  return (request.headers["sec-websocket-protocol"] ?? "")
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+}
+
+/**
+ * Answers an upgrade to WebSocket with the client's best protocol that is served.
+ * @throws {HttpError} 400 when none of the offered ones is.
+ */
+export async function upgradeToWebSocket(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  protocols: readonly string[],
+): Promise<{ readonly webSocket: WebSocket; readonly protocol: string }> {
+  const offered = offeredSubprotocols(request);
+  const protocol = offered.find((name) => protocols.includes(name)) ?? "";
+  if (offered.length > 0 && protocol === "")
+    throw new HttpError(400, `none of the WebSocket protocols is served: ${offered.join(", ")}`);
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: maxMessageBytes,
+    handleProtocols: () => (protocol === "" ? false : protocol),
+  });
+  const { promise, resolve } = Promise.withResolvers<WebSocket>();
+  server.handleUpgrade(request, socket, head, resolve);
+  return { webSocket: await promise, protocol };
+}
