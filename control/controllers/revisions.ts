@@ -19,6 +19,8 @@ export const controllerRevisions: Resource<ControllerRevision> = {
 export interface Revisions {
   /** @returns the hash of the template, whose revision is now the newest. */
   keep(owner: KubeObject, template: PodTemplateSpec, signal: AbortSignal): Promise<string>;
+  /** The template of the revision of this name; undefined when it is not kept. */
+  template(owner: KubeObject, name: string): PodTemplateSpec | undefined;
   /** Deletes the oldest beyond `limit` that no pod uses. */
   prune(owner: KubeObject, limit: number, used: ReadonlySet<string>, signal: AbortSignal): Promise<void>;
 }
@@ -54,6 +56,10 @@ export function revisionsOf<T extends KubeObject>(resource: Resource<T>, ports: 
       }
       return hash;
     },
+    template: (owner, name) => {
+      const all = byOwner.of(owner.metadata?.uid ?? "");
+      return templateIn(all.find(({ metadata }) => metadata?.name === name)?.data);
+    },
     prune: async (owner, limit, used, signal) => {
       const all = byOwner.of(owner.metadata?.uid ?? "").toSorted((a, b) => a.revision - b.revision);
       const unused = all
@@ -69,4 +75,13 @@ export function revisionsOf<T extends KubeObject>(resource: Resource<T>, ports: 
       }
     },
   };
+}
+
+/** Reads back what `keep` wrote; undefined for data of another shape. */
+function templateIn(data: unknown): PodTemplateSpec | undefined {
+  if (typeof data !== "object" || data === null || !("spec" in data)) return undefined;
+  const { spec } = data;
+  if (typeof spec !== "object" || spec === null || !("template" in spec)) return undefined;
+  const { $patch: _, ...template } = spec.template as PodTemplateSpec & { readonly $patch?: string };
+  return template;
 }

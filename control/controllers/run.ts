@@ -14,6 +14,7 @@ import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { podGcController } from "./pod-gc.ts";
 import { replicaSetController, replicationControllerController } from "./replicas.ts";
+import { statefulSetController } from "./stateful-set.ts";
 import { Tables } from "./tables.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 
@@ -28,6 +29,7 @@ const makers: readonly (readonly [make: (ports: ControllerPorts) => Controller, 
   [replicationControllerController, "replication-controller"],
   [deploymentController, "deployment-controller"],
   [daemonSetController, "daemonset-controller"],
+  [statefulSetController, "statefulset-controller"],
   [jobController, "job-controller"],
   [endpointSliceController, "endpoint-slice-controller"],
   [endpointsController, "endpoint-controller"],
