@@ -111,7 +111,7 @@ export class ApiServer {
     const isStream = verb === "watch" || (target.kind === "resource" && target.subresource === "log");
     const leave = isStream ? (): void => {} : this.#inFlight.enter(verb);
     try {
-      await assertAuthorized(this.#engine, attributesOf(user, verb, target), signal);
+      await assertAuthorized(this.#engine, attributesOf(user, verb, target, query), signal);
       if (target.kind === "path") return await this.#documents.answer(request, pathname, query);
       const answering = this.#resource(request, target, query, user, verb, warnings, signal);
       return isStream ? await answering : await this.#withinTime(answering);

@@ -71,10 +71,23 @@ export function verbOf(method: string, target: Target, query: URLSearchParams): 
   }
 }
 
-/** What authorization is asked. */
-export function attributesOf(user: User, verb: string, target: Target): Attributes {
+/**
+ * What authorization is asked. A collection limited to one object by `metadata.name=` counts as that object:
+ * that is how a node may watch the ConfigMaps and Secrets of its Pods, one by one.
+ */
+export function attributesOf(
+  user: User,
+  verb: string,
+  target: Target,
+  query: URLSearchParams = new URLSearchParams(),
+): Attributes {
   if (target.kind === "path") return { kind: "path", user, verb, path: target.path };
-  const { group, version, resource, subresource, namespace, name } = target;
+  const { group, version, resource, subresource, namespace } = target;
+  const selected = /(?:^|,)metadata\.name==?([^,=!]+)(?:,|$)/.exec(query.get("fieldSelector") ?? "")?.[1];
+  const name =
+    target.name === "" && ["list", "watch", "deletecollection"].includes(verb)
+      ? (selected ?? "")
+      : target.name;
   return { kind: "resource", user, verb, group, version, resource, subresource, namespace, name };
 }
 
