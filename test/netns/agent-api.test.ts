@@ -1,0 +1,306 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import t from "tap";
+import { ApiClient } from "#api/client.ts";
+import type { Pod } from "#api/generated/kubernetes.ts";
+import { HttpTransport } from "#api/http-transport.ts";
+import { loadKubeconfig } from "#api/kubeconfig.ts";
+import { configMaps, events, leases, nodes, pods, secrets, serviceAccounts } from "#api/resources.ts";
+import { isReason } from "#api/status-error.ts";
+import { systemClock } from "#lib/clock.ts";
+import { parseFlags } from "#lib/flags.ts";
+import { jsonLog, noLog } from "#lib/log.ts";
+import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
+import { flags } from "../../agent/config.ts";
+import { runAgent } from "../../agent/main.ts";
+import { Channel } from "../../agent/runtime/cri/channel.ts";
+import { criCodec } from "../../agent/runtime/cri/codec.ts";
+import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
+import { importImage } from "../../agent/runtime/cri/import-image.ts";
+import { flags as controlFlags } from "../../control/config.ts";
+import { runControl } from "../../control/main.ts";
+import { testContainerd } from "../support/containerd.ts";
+import { enterNetns } from "../support/enter-netns.ts";
+import { busyboxImage } from "../support/image-tar.ts";
+
+const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
+  (file) => !existsSync(file),
+);
+const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && `needs ${missing}`;
+const image = "docker.io/keelson/busybox:1";
+t.setTimeout(300_000);
+const log = process.env["AGENT_LOG"] === undefined ? noLog : jsonLog("agent", "info");
+
+async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  withinMs = 30_000,
+): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
+    await systemClock.sleep(50, AbortSignal.timeout(1_000));
+  }
+}
+
+const web: Pod = {
+  metadata: { name: "web", namespace: "default", labels: { app: "web" } },
+  spec: {
+    nodeName: "node-a",
+    terminationGracePeriodSeconds: 2,
+    volumes: [
+      { name: "settings", configMap: { name: "settings" } },
+      { name: "keys", secret: { secretName: "keys", defaultMode: 0o400 } },
+    ],
+    containers: [
+      {
+        name: "web",
+        image,
+        command: [
+          "/bin/sh",
+          "-c",
+          "trap 'exit 0' TERM; echo $WORD $KUBERNETES_SERVICE_HOST; touch /tmp/ready; while :; do sleep 0.1; done",
+        ],
+        env: [{ name: "WORD", valueFrom: { secretKeyRef: { name: "keys", key: "word" } } }],
+        volumeMounts: [
+          { name: "settings", mountPath: "/settings" },
+          { name: "keys", mountPath: "/keys" },
+        ],
+        readinessProbe: {
+          exec: { command: ["/bin/cat", "/tmp/ready"] },
+          periodSeconds: 1,
+          failureThreshold: 1,
+        },
+      },
+    ],
+  },
+};
+
+t.test("Pods of an API run on containerd, and their story is told", { skip, timeout: 300_000 }, async (t) => {
+  await using containerd = await testContainerd("agentapi");
+  enterNetns(containerd.netns);
+  const signal = AbortSignal.timeout(200_000);
+  const runtime = await CriRuntime.connect(containerd.endpoint, signal);
+  const channel = new Channel(containerd.endpoint, criCodec());
+  await importImage(channel, busyboxImage(), image, signal);
+  channel.close();
+  const folder = containerd.directory;
+  const cgroupRoot = `/${path.basename(folder)}`;
+  const stop = new AbortController();
+  const ready = Promise.withResolvers<void>();
+  const control = runControl(
+    parseFlags("control", controlFlags, [
+      `--data-dir=${folder}/data`,
+      `--config-dir=${folder}/config`,
+      "--bind-address=127.0.0.1",
+      "--advertise-address=127.0.0.1",
+      "--node-name=node-a",
+      "--disable-dns",
+      "--scheduler-port=0",
+      "--controllers-port=0",
+    ]),
+    { log: noLog, clock: systemClock, ready: ready.resolve },
+    stop.signal,
+  );
+  control.catch(ready.reject);
+  await ready.promise;
+  const admin = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
+  const own = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/node.kubeconfig`)));
+  await mkdir(`${folder}/manifests`);
+  const config = parseFlags("agent", flags, [
+    "--hostname-override=node-a",
+    "--node-ip=127.0.0.1",
+    `--root-dir=${folder}/kubelet`,
+    `--pod-manifest-path=${folder}/manifests`,
+    `--pod-logs-dir=${folder}/logs`,
+    `--container-logs-dir=${folder}/links`,
+    `--cgroup-root=${cgroupRoot}`,
+    "--cluster-dns=10.96.0.10",
+    "--healthz-port=0",
+  ]);
+  const agent = runAgent(
+    config,
+    { log, clock: systemClock, random: () => 0.5, client: own, runtime },
+    stop.signal,
+  );
+  const get = (name: string) =>
+    admin.get(pods, { namespace: "default", name }, signal).catch((cause: unknown) => {
+      if (isReason(cause, "NotFound")) return undefined;
+      throw cause;
+    });
+  const condition = async (name: string, type: string) =>
+    (await get(name))?.status?.conditions?.find((one) => one.type === type);
+
+  await t.test("the node registers, is Ready and beats", async (t) => {
+    await until("node Ready", async () => {
+      const node = await admin.get(nodes, { namespace: "", name: "node-a" }, signal).catch(() => undefined);
+      return node?.status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
+    });
+    const node = await admin.get(nodes, { namespace: "", name: "node-a" }, signal);
+    t.match(node.status?.nodeInfo?.containerRuntimeVersion, /^containerd:\/\/1\./);
+    t.equal(node.metadata?.labels?.["kubernetes.io/hostname"], "node-a");
+    t.ok((await admin.get(leases, { namespace: "kube-node-lease", name: "node-a" }, signal)).spec?.renewTime);
+  });
+
+  await until(
+    "the default service account",
+    async () =>
+      (await admin
+        .get(serviceAccounts, { namespace: "default", name: "default" }, signal)
+        .catch(() => undefined)) !== undefined,
+  );
+  await t.test("a Pod waits for its ConfigMap, then runs and becomes Ready", async (t) => {
+    await admin.create(
+      secrets,
+      {
+        metadata: { name: "keys", namespace: "default" },
+        data: { word: Buffer.from("hush").toString("base64") },
+      },
+      {},
+      signal,
+    );
+    await admin.create(pods, web, {}, signal);
+    await until("a FailedMount event", async () =>
+      (await admin.list(events, { namespace: "default" }, signal)).items.some(
+        ({ reason, message }) =>
+          reason === "FailedMount" &&
+          message === 'MountVolume.SetUp failed for volume "settings" : configmap "settings" not found',
+      ),
+    );
+    t.equal((await get("web"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason, "ContainerCreating");
+    await admin.create(
+      configMaps,
+      { metadata: { name: "settings", namespace: "default" }, data: { color: "green" } },
+      {},
+      signal,
+    );
+    await until("Ready", async () => (await condition("web", "Ready"))?.status === "True");
+    const pod = await get("web");
+    t.equal(pod?.status?.phase, "Running");
+    t.match(pod?.status?.podIP, /^10\.88\.7\./);
+    t.match(pod?.status?.containerStatuses?.[0]?.containerID, /^containerd:\/\//);
+    t.equal(pod?.status?.qosClass, "BestEffort");
+    const line = readFileSync(
+      `${folder}/links/${readdirSync(`${folder}/links`).find((name) => name.startsWith("web_default_web")) ?? ""}`,
+      "utf8",
+    );
+    t.match(line, /hush 10\.96\.0\.1/);
+    t.ok(
+      pod?.spec?.volumes?.some(({ name }) => name.startsWith("kube-api-access")),
+      "it has a token volume",
+    );
+    const token = `${folder}/kubelet/pods/${pod?.metadata?.uid}/volumes/kubernetes.io~projected/${pod?.spec?.volumes?.find(({ name }) => name.startsWith("kube-api-access"))?.name}/token`;
+    t.match(readFileSync(token, "utf8"), /^ey[\w-]+\./);
+    const reasons = (await admin.list(events, { namespace: "default" }, signal)).items
+      .filter(({ involvedObject }) => involvedObject.name === "web")
+      .map(({ reason }) => reason);
+    t.ok(
+      ["Pulled", "Created", "Started"].every((reason) => reasons.includes(reason)),
+      String(reasons),
+    );
+  });
+
+  await t.test("a change of the ConfigMap reaches the file within a second", async (t) => {
+    const uid = (await get("web"))?.metadata?.uid;
+    await admin.patch(
+      configMaps,
+      { namespace: "default", name: "settings" },
+      "merge",
+      { data: { color: "blue" } },
+      {},
+      signal,
+    );
+    const changed = Date.now();
+    await until(
+      "the new colour",
+      () =>
+        readFileSync(
+          `${folder}/kubelet/pods/${uid}/volumes/kubernetes.io~configmap/settings/color`,
+          "utf8",
+        ) === "blue",
+    );
+    t.ok(Date.now() - changed < 1_000);
+  });
+
+  await t.test("a failing readiness probe reaches the API within a second of it", async (t) => {
+    const id =
+      (await get("web"))?.status?.containerStatuses?.[0]?.containerID?.replace("containerd://", "") ?? "";
+    await runtime.execSync(id, ["/bin/rm", "/tmp/ready"], { timeoutMs: 5_000, maxOutputBytes: 100 }, signal);
+    const failed = Date.now();
+    await until("not Ready", async () => (await condition("web", "Ready"))?.status === "False");
+    t.ok(Date.now() - failed < 2_100, "one period of the probe, and a second");
+    await runtime.execSync(
+      id,
+      ["/bin/touch", "/tmp/ready"],
+      { timeoutMs: 5_000, maxOutputBytes: 100 },
+      signal,
+    );
+    await until("Ready again", async () => (await condition("web", "Ready"))?.status === "True");
+  });
+
+  await t.test("a static Pod shows as a mirror, which comes back when it is deleted", async (t) => {
+    await writeFile(
+      `${folder}/manifests/static.yaml`,
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: static}\nspec:\n  hostNetwork: true\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {name: main, image: "${image}", command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]}\n`,
+    );
+    await until("the mirror runs", async () => (await get("static-node-a"))?.status?.phase === "Running");
+    const before = (await get("static-node-a"))?.metadata?.uid;
+    await admin.delete(
+      pods,
+      { namespace: "default", name: "static-node-a" },
+      { gracePeriodSeconds: 0 },
+      signal,
+    );
+    await until("a new mirror", async () => {
+      const mirror = await get("static-node-a");
+      return mirror !== undefined && mirror.metadata?.uid !== before && mirror.status?.phase === "Running";
+    });
+    await rm(`${folder}/manifests/static.yaml`);
+    await until("no mirror", async () => (await get("static-node-a")) === undefined);
+    t.pass();
+  });
+
+  await t.test("a Pod that ends well succeeds; a missing image waits in back-off", async (t) => {
+    const one = (name: string, more: object): Pod => ({
+      metadata: { name, namespace: "default" },
+      spec: {
+        nodeName: "node-a",
+        restartPolicy: "Never",
+        automountServiceAccountToken: false,
+        terminationGracePeriodSeconds: 1,
+        containers: [{ name: "main", image, ...more }],
+      },
+    });
+    await admin.create(pods, one("job", { command: ["/bin/sh", "-c", "exit 0"] }), {}, signal);
+    await admin.create(pods, one("lost", { image: "registry.invalid/none:1" }), {}, signal);
+    await until("Succeeded", async () => (await get("job"))?.status?.phase === "Succeeded");
+    t.equal((await condition("job", "Ready"))?.reason, "PodCompleted");
+    await until(
+      "ImagePullBackOff",
+      async () =>
+        (await get("lost"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ImagePullBackOff",
+    );
+    for (const name of ["job", "lost"]) await admin.delete(pods, { namespace: "default", name }, {}, signal);
+    await until(
+      "both gone",
+      async () => (await get("job")) === undefined && (await get("lost")) === undefined,
+    );
+  });
+
+  await t.test("a deleted Pod stops within its grace period and leaves nothing", async (t) => {
+    await admin.delete(pods, { namespace: "default", name: "web" }, {}, signal);
+    const asked = Date.now();
+    await until("gone from the API", async () => (await get("web")) === undefined);
+    t.ok(Date.now() - asked < 4_000);
+    await until("nothing left", async () => (await runtime.listSandboxes({}, signal)).length === 0);
+    await until("no directory left", () => readdirSync(`${folder}/kubelet/pods`).length === 0);
+    t.pass();
+  });
+
+  stop.abort();
+  await agent;
+  await control;
+  await Promise.all([admin.close(), own.close(), runtime.close()]);
+  await removeCgroup(await findCgroups(), cgroupRoot);
+});
