@@ -198,6 +198,8 @@ export async function runControl(
     const client = clientOf("apiserver");
     const tables = new Tables({ client, clock, log, random });
 
+    const listening = Promise.withResolvers<void>();
+    listening.promise.catch(() => undefined); // nobody may be waiting yet when the port is taken
     const serve: Task = async (stop) => {
       const tlsOf = (from: Pki): ServingTls => ({ ...from.apiserver, clientCa: from.ca.certificate });
       const servers: HttpServer[] = [];
@@ -219,6 +221,7 @@ export async function runControl(
             }),
           );
         }
+        listening.resolve();
         while (!stop.aborted) {
           await clock.sleep(renewalMs, stop);
           secure.reload(tlsOf(await renew(stop)));
@@ -226,6 +229,7 @@ export async function runControl(
       } catch (cause) {
         if (!stop.aborted) throw cause;
       } finally {
+        listening.reject(new Error("the API server does not listen"));
         await Promise.all(servers.map((server) => server.close(graceMs)));
       }
     };
@@ -305,6 +309,7 @@ export async function runControl(
       decide = authorize;
       parts.resolve({ authorize, issuer: { key, issuer, serviceAccount, pod, node, secret, clock } });
       notReady.clear();
+      await listening.promise;
       log.info("ready", { tookMs: Math.round(clock.monotonicMs() - startedMs), port: config.securePort });
       ports.ready?.();
 
