@@ -24,6 +24,7 @@ import type { ApiServerPorts } from "./ports.ts";
 import { Registry } from "./registry.ts";
 import { encode, render } from "./render.ts";
 import type { ServerRequest, ServerResponse } from "./request.ts";
+import { httpProxy } from "./node-proxy/http-proxy.ts";
 import { podLog } from "./node-proxy/pod-log.ts";
 import { type Target, attributesOf, parseTarget, verbOf } from "./request-target.ts";
 
@@ -108,7 +109,8 @@ export class ApiServer {
     const target = parseTarget(pathname);
     const user = await authenticated(this.#engine, request, pathname, signal);
     const verb = verbOf(request.method, target, query);
-    const isStream = verb === "watch" || (target.kind === "resource" && target.subresource === "log");
+    const isStream =
+      verb === "watch" || (target.kind === "resource" && ["log", "proxy"].includes(target.subresource));
     const leave = isStream ? (): void => {} : this.#inFlight.enter(verb);
     try {
       await assertAuthorized(this.#engine, attributesOf(user, verb, target, query), signal);
@@ -137,7 +139,8 @@ export class ApiServer {
       throw unknownPath();
     if (definition.namespaced && target.namespace === "" && (target.name !== "" || verb === "create"))
       throw verb === "create" ? notAllowed(request.method, request.path) : unknownPath();
-    const format = negotiate(request.headers["accept"], definition.storage === "stored");
+    const passes = subresource === "proxy" || subresource === "log";
+    const format = negotiate(passes ? undefined : request.headers["accept"], definition.storage === "stored");
     const resourceRequest: ResourceRequest = {
       method: request.method === "HEAD" ? "GET" : request.method,
       definition,
@@ -195,6 +198,7 @@ export class ApiServer {
   async #subresource(request: ResourceRequest, verb: string, signal: AbortSignal): Promise<Reply> {
     const engine = this.#engine;
     const { subresource, method, definition } = request;
+    if (subresource === "proxy") return await httpProxy(engine, request, signal);
     if (subresource === "log") return await podLog(engine, request, signal);
     if (["exec", "attach", "portforward"].includes(subresource)) throw badRequest("Upgrade request required");
     if (subresource === "scale") return await scale(engine, request, signal);

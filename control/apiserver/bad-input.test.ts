@@ -435,3 +435,24 @@ t.test("a bug in a handler is a 500 with a Status, and the server goes on", asyn
   });
   t.equal((await server.ask("GET", `${configMaps}/a`)).status, 200);
 });
+
+t.test("a full disk refuses the write, says so, and nothing else changes", async (t) => {
+  const { FakeClock } = await import("#lib/clock.ts");
+  const { SqliteStore } = await import("../store/sqlite/sqlite-store.ts");
+  const store = new SqliteStore(":memory:", new FakeClock(), { maxPages: 60 });
+  await using server = await testApi({ ports: { store } });
+  await server.ask("POST", configMaps, configMap);
+  const big = await server.ask("POST", configMaps, {
+    metadata: { name: "big" },
+    data: { x: "y".repeat(500_000) },
+  });
+  t.equal(big.status, 500);
+  t.match(big.json, {
+    reason: "InternalError",
+    message: /cannot write to the store: .*full.*; free some space/,
+  });
+  t.equal((await server.ask("GET", `${configMaps}/big`)).status, 404);
+  t.equal((await server.ask("GET", `${configMaps}/a`)).status, 200);
+  t.equal((await server.ask("DELETE", `${configMaps}/a`)).status, 200);
+  await store.close();
+});

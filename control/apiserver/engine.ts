@@ -41,6 +41,13 @@ export type Reply =
   | { readonly kind: "list"; readonly items: readonly ListItem[]; readonly metadata: ListMetadata }
   /** Something else that is JSON: a `Status`, a review. Has no table form. */
   | { readonly kind: "json"; readonly status: number; readonly value: unknown }
+  /** An answer that is not ours, passed on as it is. */
+  | {
+      readonly kind: "raw";
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: AsyncIterable<Uint8Array>;
+    }
   | { readonly kind: "stream"; readonly contentType: string; readonly body: AsyncIterable<Uint8Array> };
 
 /** An object of a list; `bytes` is its JSON when that is at hand. */

@@ -343,3 +343,40 @@ t.test("a node that is away, or refuses a log, is told to the client", async (t)
   const answer = await away.ask("GET", "/api/v1/namespaces/default/pods/p/log");
   t.match(answer.json, { code: 500, message: /error dialing backend/ });
 });
+
+t.test("pods, services and nodes are reached through /proxy with any method", async (t) => {
+  await using node = await fakeNode(() => 202);
+  await using server = await withPod(node.port);
+  const pods = "/api/v1/namespaces/default/pods";
+  const patch = { "content-type": "application/merge-patch+json" };
+  await server.ask("PATCH", `${pods}/p/status`, { status: { podIP: "127.0.0.1" } }, patch);
+  const answer = await server.ask("PUT", `${pods}/p:${node.port}/proxy/a/b?c=d`, "hi", {
+    authorization: "Bearer x",
+  });
+  t.equal(answer.status, 202);
+  t.equal(answer.text, "not for you");
+  const seen = node.seen.at(-1);
+  t.match(seen, { method: "PUT", url: "/a/b?c=d" });
+  t.equal(seen?.headers.authorization, undefined);
+  t.equal(
+    (await server.ask("GET", "/api/v1/nodes/n1/proxy/healthz", undefined, { accept: "text/plain" })).status,
+    202,
+  );
+  t.equal(node.seen.at(-1)?.url, "/healthz");
+  const services = "/api/v1/namespaces/default/services";
+  await server.ask("POST", services, {
+    metadata: { name: "s" },
+    spec: { ports: [{ name: "web", port: 80 }] },
+  });
+  const none = await server.ask("GET", `${services}/s:web/proxy/`);
+  t.match(none.json, { code: 503, message: 'no endpoints available for service "s"' });
+  await server.ask("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", {
+    metadata: { name: "s-1", labels: { "kubernetes.io/service-name": "s" } },
+    addressType: "IPv4",
+    ports: [{ name: "web", port: node.port, protocol: "TCP" }],
+    endpoints: [{ addresses: ["127.0.0.1"], conditions: { ready: true } }],
+  });
+  t.equal((await server.ask("DELETE", `${services}/s:80/proxy/x`)).status, 202);
+  t.match(node.seen.at(-1), { method: "DELETE", url: "/x" });
+  t.equal((await server.ask("GET", `${services}/s:nope/proxy/`)).status, 503);
+});

@@ -16,6 +16,8 @@ export function render(
   switch (reply.kind) {
     case "stream":
       return { status: 200, headers: { "content-type": reply.contentType }, body: reply.body };
+    case "raw":
+      return { status: reply.status, headers: reply.headers, body: reply.body };
     case "json":
       return encode(reply.status, reply.value, format);
     case "object": {
