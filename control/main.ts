@@ -16,6 +16,8 @@ import { ApiServer } from "./apiserver/api-server.ts";
 import { kubernetesContent } from "./apiserver/content.ts";
 import { resourceTable } from "./apiserver/content/resources.ts";
 import { type HttpServer, type ServingTls, serveHttp } from "./apiserver/http-server.ts";
+import { KubeletClient } from "./apiserver/node-proxy/kubelet-client.ts";
+import { nodeUpgrades } from "./apiserver/node-proxy/upgrade.ts";
 import { LocalTransport } from "./apiserver/local-transport.ts";
 import { Authenticator } from "./auth/authenticator.ts";
 import { type Authorize, alwaysAllow, authorizer } from "./auth/authorizer.ts";
@@ -187,6 +189,7 @@ export async function runControl(
         ],
       ]),
       metrics: () => registry.metrics(),
+      kubelet: new KubeletClient(pki.kubeletClient),
       ready: new Map([["bootstrap", () => notReady.get("bootstrap")]]),
       clock,
       log,
@@ -204,7 +207,7 @@ export async function runControl(
       const tlsOf = (from: Pki): ServingTls => ({ ...from.apiserver, clientCa: from.ca.certificate });
       const servers: HttpServer[] = [];
       try {
-        const secure = await serveHttp(api, undefined, {
+        const secure = await serveHttp(api, nodeUpgrades(api), {
           host: config.bindAddress,
           port: config.securePort,
           tls: tlsOf(pki),
@@ -213,7 +216,7 @@ export async function runControl(
         if (config.insecurePort !== 0) {
           const host = config.insecureBindAddress;
           servers.push(
-            await serveHttp(api, undefined, {
+            await serveHttp(api, nodeUpgrades(api), {
               host,
               port: config.insecurePort,
               tls: undefined,
