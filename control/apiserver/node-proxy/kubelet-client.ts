@@ -43,11 +43,14 @@ const connectTimeoutMs = 30_000;
 
 /** Talks to nodes' servers (port 10250). Each request has a connection of its own: most of them live long. */
 export class KubeletClient {
-  readonly #credentials: KubeletCredentials | undefined;
+  readonly #credentials: () => KubeletCredentials | undefined;
 
-  /** @param credentials undefined speaks plain HTTP, for tests. */
-  constructor(credentials: KubeletCredentials | undefined) {
-    this.#credentials = credentials;
+  /**
+   * @param credentials a function is asked for every connection, since certificates are renewed; undefined speaks
+   *   plain HTTP, for tests.
+   */
+  constructor(credentials: KubeletCredentials | (() => KubeletCredentials) | undefined) {
+    this.#credentials = typeof credentials === "function" ? credentials : () => credentials;
   }
 
   /** @throws {ApiError} 502-like 503 when the node cannot be reached. */
@@ -61,16 +64,17 @@ export class KubeletClient {
       agent: false,
       signal,
     };
+    const own = this.#credentials();
     const outgoing =
-      this.#credentials === undefined
+      own === undefined
         ? http.request(options)
         : https.request({
             ...options,
-            cert: this.#credentials.certificate,
-            key: this.#credentials.key,
-            ...(this.#credentials.ca === undefined
+            cert: own.certificate,
+            key: own.key,
+            ...(own.ca === undefined
               ? { rejectUnauthorized: false }
-              : { ca: this.#credentials.ca, rejectUnauthorized: true }),
+              : { ca: own.ca, rejectUnauthorized: true }),
           });
     const timer = setTimeout(
       () => outgoing.destroy(new Error("it did not answer in time")),
