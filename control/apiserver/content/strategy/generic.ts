@@ -64,7 +64,11 @@ export function genericStrategy(traits: KindTraits, rules: KindRules): Strategy 
     validateCreate: validate,
     validateUpdate: (next, before) => [
       ...validateMetadataUpdate(next, before),
-      ...validate(next),
+      ...validateMetadata(next, traits),
+      // What was stored stays valid: a status or label can change under an old spec that new rules refuse.
+      ...(before["spec"] !== undefined && sameMeaning(next["spec"], before["spec"])
+        ? []
+        : (rules.validate?.(next) ?? [])),
       ...(rules.validateUpdate?.(next, before) ?? []),
     ],
     gracePeriodSeconds: rules.gracePeriodSeconds ?? (() => 0),

@@ -192,6 +192,14 @@ t.test("spec and status have each their own way in", async (t) => {
   t.same(strategy("Node").prepareCreate(make("Node", { status: { phase: "x" } }))["status"], { phase: "x" });
 });
 
+t.test("a status or a label can change under a spec that new rules refuse", async (t) => {
+  const of = strategy("Pod");
+  const old = { ...create(pod()), spec: { containers: [{ name: "Old_Name", image: "x" }] } };
+  const next = of.prepareStatusUpdate({ ...old, status: { phase: "Running" } }, old);
+  t.same(of.validateUpdate(next, old), []);
+  t.not(of.validateCreate(next).length, 0);
+});
+
 t.test("pods are given time to end, unless nobody runs them", async (t) => {
   const grace = (spec: Json, status: Json = {}) =>
     strategy("Pod").gracePeriodSeconds({ ...create(pod(spec)), status });
