@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import { readFile } from "node:fs/promises";
-import http from "node:http";
 import os from "node:os";
 import type { ApiClient } from "#api/client.ts";
 import { ApiEventRecorder, type EventRecorder } from "#api/event-recorder.ts";
@@ -446,7 +445,6 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           within,
         ),
       (within) => collectImages(context, within),
-      (within) => serveHealth(config, view, within),
       (within) =>
         ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within) ??
         Promise.resolve(),
@@ -465,37 +463,6 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     await context.refs.close();
     if (recorder instanceof ApiEventRecorder) recorder.close();
   }
-}
-
-/** `/healthz` for the machine's own supervisor, plain HTTP on the loopback address. */
-async function serveHealth(config: AgentConfig, view: AgentView, signal: AbortSignal): Promise<void> {
-  if (config.healthzPort === 0) return;
-  const server = http.createServer((_request, response) => {
-    const health = view.healthy();
-    response
-      .writeHead(health.ok ? 200 : 500, { "content-type": "text/plain; charset=utf-8" })
-      .end(health.ok ? "ok" : health.why);
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", (cause) =>
-    reject(
-      new Error(
-        `cannot listen on ${config.healthzBindAddress}:${config.healthzPort}; choose another --healthz-port`,
-        { cause },
-      ),
-    ),
-  );
-  server.listen(config.healthzPort, config.healthzBindAddress);
-  signal.addEventListener(
-    "abort",
-    () => {
-      server.close();
-      server.closeAllConnections();
-      resolve();
-    },
-    { once: true },
-  );
-  await promise;
 }
 
 function logRecorder(log: Log): EventRecorder {
