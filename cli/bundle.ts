@@ -17,10 +17,12 @@ const common: BuildOptions = {
   bundle: true,
   platform: "node",
   format: "esm",
+  // Where a package has both, its ES module: a lazily imported CommonJS one would have no named exports.
+  mainFields: ["module", "main"],
   target: "node24",
   outExtension: { ".js": ".mjs" },
   // koffi loads a native library beside its own files; ssh2 and cpu-features are only for Docker over ssh.
-  external: ["koffi", "ssh2", "cpu-features"],
+  external: ["*/docker-runtime.ts", "koffi", "ssh2", "cpu-features"],
   banner: {
     js: 'import { createRequire as createRequire_ } from "node:module"; const require = createRequire_(import.meta.url);',
   },

@@ -1,5 +1,7 @@
 /** What a command may use of the world around it. */
 export interface CommandIo {
+  /** The launcher that started us: what background services run. */
+  readonly program: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Writes to standard output as it stands. */
   out(text: string): void;

@@ -1,4 +1,3 @@
-import path from "node:path";
 import { type Flags, bool, duration, parseFlags, renderFlags, text } from "#lib/flags.ts";
 import type { Runtime } from "../agent/runtime/runtime.ts";
 import { type Background, chooseBackground } from "./cluster/background.ts";
@@ -53,7 +52,7 @@ export const down: Command = {
       return 0;
     }
     const settings = saved ?? parseFlags("keelson up", upFlags, ["--config-dir", config.configDir]);
-    const background = chooseBackground(settings, path.join(import.meta.dirname, "keelson"));
+    const background = chooseBackground(settings, io.program);
     await stop(settings, background, config, io, signal);
     if (config.purge) await step(io, "traces removed", () => purge(settings, signal));
     return 0;

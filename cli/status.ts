@@ -55,7 +55,7 @@ export const status: Command = {
       );
       return 1;
     }
-    const background = chooseBackground(settings, path.join(import.meta.dirname, "keelson"));
+    const background = chooseBackground(settings, io.program);
     const parts: Part[] = [...(await background.states())].map(([name, state]) => ({
       part: name,
       state,

@@ -34,7 +34,7 @@ export const up: Command = {
   async run(args, io, signal) {
     const settings = parseFlags("keelson up", upFlags, args);
     if (process.getuid?.() !== 0) throw new Error("cannot start a node: this needs root; run it with sudo");
-    const program = path.join(import.meta.dirname, "keelson");
+    const { program } = io;
     const background = chooseBackground(settings, program);
     const before = await loadSettings(settings.configDir);
     if (before !== undefined) {

@@ -5,7 +5,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { systemIptables } from "#linux/iptables.ts";
 import { unmount } from "#linux/libc.ts";
-import { removeAllRules } from "../../proxy/apply/mode.ts";
+import { removeAllRules } from "../../proxy/apply/iptables/rule-writer.ts";
 import { conflistName } from "../node/pod-network.ts";
 import type { UpSettings } from "./settings.ts";
 import { remove } from "./state-file.ts";

@@ -1,0 +1,37 @@
+import type { ApiClient } from "#api/client.ts";
+import { systemClock } from "#lib/clock.ts";
+import type { Log } from "#lib/log.ts";
+import type { AgentConfig } from "../../agent/config.ts";
+import { runAgent } from "../../agent/main.ts";
+import { startServer } from "../../agent/server/main.ts";
+import { openRuntime } from "./open-runtime.ts";
+
+/** The agent with the real runtime and its server, until the signal is aborted. */
+export async function runAgentHere(
+  config: AgentConfig,
+  client: ApiClient | undefined,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const runtime = await openRuntime(config, signal);
+  try {
+    await runAgent(
+      config,
+      {
+        log,
+        clock: systemClock,
+        random: Math.random,
+        client,
+        runtime,
+        startServer: async (settings, ports, stop) => {
+          const metrics = () => ports.metrics.registry.metrics();
+          const server = await startServer(settings, { ...ports, metrics }, stop);
+          await server.closed;
+        },
+      },
+      signal,
+    );
+  } finally {
+    await runtime.close();
+  }
+}
