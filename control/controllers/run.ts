@@ -3,6 +3,7 @@ import { errorText } from "#lib/log.ts";
 import { reconcile } from "#lib/reconcile.ts";
 import { type Task, together } from "#lib/together.ts";
 import type { Controller, ControllerPorts, ControllersPorts } from "./controller.ts";
+import { cronJobController } from "./cron-job.ts";
 import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointSliceController, endpointsController } from "./endpoints.ts";
@@ -31,6 +32,7 @@ const makers: readonly (readonly [make: (ports: ControllerPorts) => Controller, 
   [daemonSetController, "daemonset-controller"],
   [statefulSetController, "statefulset-controller"],
   [jobController, "job-controller"],
+  [cronJobController, "cronjob-controller"],
   [endpointSliceController, "endpoint-slice-controller"],
   [endpointsController, "endpoint-controller"],
   [namespaceController, "namespace-controller"],
