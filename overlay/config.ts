@@ -24,6 +24,7 @@ export interface OverlayConfig {
   readonly healthzPort: number;
   readonly iptablesResyncSeconds: number;
   readonly iptablesForwardRules: boolean;
+  readonly ipBlackholeRoute: boolean;
   readonly netConfigPath: string;
   readonly setNodeNetworkUnavailable: boolean;
 }
@@ -134,6 +135,13 @@ export const flags: Flags<OverlayConfig> = {
     default: "true",
     switch: true,
     help: "accept forwarded packets of the network",
+  },
+  ipBlackholeRoute: {
+    flag: "ip-blackhole-route",
+    parse: bool,
+    default: "false",
+    switch: true,
+    help: "drop packets to addresses of our subnet that no Pod has",
   },
   netConfigPath: {
     flag: "net-config-path",

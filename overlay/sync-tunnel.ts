@@ -1,8 +1,8 @@
 import type { View } from "#lib/view.ts";
 import { findLinkByIndex } from "#linux/netlink/links.ts";
 import type { NetlinkSocket } from "#linux/netlink/netlink-socket.ts";
-import { lookUpRoute } from "#linux/netlink/routes.ts";
-import { readTunnel, writeTunnel } from "./apply/tunnel.ts";
+import { lookUpRoute, replaceRoute } from "#linux/netlink/routes.ts";
+import { readTunnel, routeProtocol, writeTunnel } from "./apply/tunnel.ts";
 import { ensureDevice } from "./apply/vxlan-device.ts";
 import { type ExternalInterface, type NetworkConfig, type SubnetLease, vxlanOverheadBytes } from "./model.ts";
 import { findExternalInterface, type InterfaceChoice } from "./observe/external-interface.ts";
@@ -41,7 +41,7 @@ export function linkMtu(network: NetworkConfig, external: ExternalInterface): nu
 /** One pass: the device, then every peer's entries. A second pass over the same world writes nothing. */
 export async function syncTunnel(
   socket: NetlinkSocket,
-  choice: InterfaceChoice,
+  choice: InterfaceChoice & { readonly ipBlackholeRoute: boolean },
   state: SyncState,
 ): Promise<SyncResult> {
   if (findLinkByIndex(socket, state.external.index)?.mtuBytes !== state.external.mtuBytes) {
@@ -49,6 +49,11 @@ export async function syncTunnel(
     state.mtuBytes = linkMtu(state.network, state.external);
   }
   const deviceChanged = await syncDevice(socket, state);
+  if (choice.ipBlackholeRoute) {
+    // Behind every other route by its metric: a bridge's own route to the subnet comes first.
+    const route = { destination: state.own.subnet, blackhole: true, metric: 65_535, protocol: routeProtocol };
+    replaceRoute(socket, route);
+  }
   if (state.leases.state === "listing") return { changes: deviceChanged, peers: 0, notes: [] }; // nothing can be called stale yet
   const links = { tunnel: state.tunnelLink, external: state.external.index };
   const isAdjacent = (ip: string): boolean => {

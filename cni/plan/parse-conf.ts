@@ -39,7 +39,7 @@ export function parseConf(text: string): PluginConf {
     promiscMode: bool(conf["promiscMode"], false),
     isolated: bool(conf["portIsolation"], false),
     ipMasq: bool(conf["ipMasq"], false),
-    nonMasqueradeCidrs: strings(conf["nonMasqueradeCIDRs"]).map((cidr) =>
+    nonMasqueradeCidrs: strings(conf["nonMasqueradeCIDRs"] ?? conf["nonMasqueradeCidrs"]).map((cidr) =>
       checkCidr("nonMasqueradeCIDRs", cidr),
     ),
     ipam: parseIpam(object(conf["ipam"]), runtime["ipRanges"]),

@@ -1,4 +1,8 @@
 /** The client against a real etcd, on the loopback interface. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import t from "tap";
 import { EtcdClient } from "#api/etcd/etcd-client.ts";
 import { type WatchEvent, prefixRange, type WatchMessage } from "#api/etcd/model.ts";
@@ -196,6 +200,56 @@ t.test("with users, a password is needed and is enough", { skip }, async (t) => 
   await t.rejects(wrong.range({ key: "/x" }, signal), { code: "denied" });
   await root.put({ key: "/x", value: "1" }, signal);
   t.equal((await root.range({ key: "/x" }, signal)).count, 1);
+});
+
+t.test("over TLS, both sides show certificates", { skip }, async (t) => {
+  const directory = mkdtempSync(path.join(tmpdir(), "keelson-etcd-tls-"));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const file = (name: string): string => path.join(directory, name);
+  // One self-signed certificate serves as authority, server and client.
+  execFileSync(
+    "openssl",
+    [
+      ...[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+      ],
+      "-subj",
+      "/CN=etcd",
+      "-addext",
+      "subjectAltName=IP:127.0.0.1",
+      "-keyout",
+      file("key.pem"),
+      "-out",
+      file("cert.pem"),
+    ],
+    { stdio: "ignore" },
+  );
+  const files = [
+    "--cert-file",
+    file("cert.pem"),
+    "--key-file",
+    file("key.pem"),
+    "--trusted-ca-file",
+    file("cert.pem"),
+  ];
+  const listen = `https://127.0.0.1:${await freePort()}`;
+  await using _etcd = await startEtcd({ listen, args: [...files, "--client-cert-auth"] });
+  const [ca, key] = ["cert.pem", "key.pem"].map((name) => readFileSync(file(name), "utf8"));
+  if (ca === undefined || key === undefined) throw new Error("no certificate");
+  const known = new EtcdClient({ endpoints: [listen], tls: { ca, cert: ca, key } });
+  const unknown = new EtcdClient({ endpoints: [listen], tls: { ca } });
+  t.teardown(() => [known, unknown].forEach((client) => client.close()));
+  await known.put({ key: "/x", value: "1" }, signal);
+  t.equal((await known.range({ key: "/x" }, signal)).count, 1);
+  await t.rejects(unknown.range({ key: "/x" }, signal), { code: "unavailable" });
 });
 
 /** Through etcd's JSON gateway, since our client has no need for user management. */

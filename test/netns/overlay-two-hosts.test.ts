@@ -266,7 +266,7 @@ t.test("host-gw routes over the wire, and a reserved subnet stays reserved", { s
     const reserved = `${prefix}/subnets/10.5.77.0-24`;
     etcdctl("put", reserved, '{"PublicIP":"192.168.64.2"}');
     a.startOverlay();
-    b.startOverlay();
+    b.startOverlay("--ip-blackhole-route");
     await until("b has a route to a", () => b.run("ip", "route").includes("via 192.168.64.1 dev eth0"), a, b);
     await until(
       "a has a route to b",
@@ -280,6 +280,7 @@ t.test("host-gw routes over the wire, and a reserved subnet stays reserved", { s
     );
     t.match(etcdctl("get", reserved, "-w", "fields"), /"Lease" : 0/);
     t.match(fs.readFileSync(b.subnetFile, "utf8"), /FLANNEL_SUBNET=10\.5\.77\.1\/24\nFLANNEL_MTU=1500/);
+    t.match(b.run("ip", "route"), /blackhole 10\.5\.77\.0\/24 proto 107 metric 65535/);
     const podA = a.addPod("a1");
     const podB = b.addPod("b1");
     t.equal(await stream(podA.netns, podB), `1000000 from ${podA.ip}`);
