@@ -1,7 +1,7 @@
 import type { FieldError, StoredObject } from "../../../model.ts";
 import { type Json, record, records, sameMeaning, text } from "../json.ts";
 import { forbidden, immutable, invalid, required, tooLong } from "./errors.ts";
-import { each, fill, inSpec, within } from "./fill.ts";
+import { each, fill, inSpec, member, within } from "./fill.ts";
 import type { KindRules } from "./generic.ts";
 import { configKeyFaults } from "./names.ts";
 import { templateDefaults } from "./pod-defaults.ts";
@@ -168,10 +168,7 @@ export const nodeRules: KindRules = {
 
 export const podTemplateRules: KindRules = {
   generation: true,
-  defaults: (object) => ({
-    ...object,
-    ...within({ template: object["template"] }, "template", templateDefaults),
-  }),
+  defaults: (object) => member(object, "template", (holder) => within(holder, "template", templateDefaults)),
 };
 
 export const eventRules: KindRules = {

@@ -31,3 +31,9 @@ export const inSpec = (object: StoredObject, change: (spec: Json) => Json): Stor
   ...object,
   spec: change(record(object["spec"])),
 });
+
+/** Changes one member of an object that stands beside metadata; an absent one stays absent. */
+export function member(object: StoredObject, key: string, change: (holder: Json) => Json): StoredObject {
+  const value = object[key];
+  return value === undefined ? object : { ...object, ...change({ [key]: value }) };
+}

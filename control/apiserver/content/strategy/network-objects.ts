@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import type { FieldError, StoredObject } from "../../../model.ts";
 import { type Json, list, record, records, text } from "../json.ts";
 import { immutable, invalid, required } from "./errors.ts";
-import { each, fill, inSpec } from "./fill.ts";
+import { each, fill, inSpec, member } from "./fill.ts";
 import type { KindRules } from "./generic.ts";
 import { labelFaults, portFaults } from "./names.ts";
 import { faultsAt, oneOf, protocols, repeated } from "./pod-validation.ts";
@@ -11,12 +11,10 @@ const ipFault = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 export const endpointsRules: KindRules = {
   allowCreateOnUpdate: true,
-  defaults: (object) => ({
-    ...object,
-    ...each({ subsets: object["subsets"] }, "subsets", (subset) =>
-      each(subset, "ports", (port) => fill(port, { protocol: "TCP" })),
+  defaults: (object) =>
+    member(object, "subsets", (holder) =>
+      each(holder, "subsets", (subset) => each(subset, "ports", (port) => fill(port, { protocol: "TCP" }))),
     ),
-  }),
   validate: (object) =>
     records(object["subsets"]).flatMap((subset, index) => {
       const field = `subsets[${index}]`;
@@ -68,13 +66,10 @@ function validatePort(port: Json, field: string, nameNeeded: boolean): readonly 
 export const endpointSliceRules: KindRules = {
   generation: true,
   generationOf: (object) => [object["endpoints"], object["ports"]],
-  defaults: (object) => ({
-    ...object,
-    ...each({ ports: object["ports"] }, "ports", (port) => ({
-      name: "",
-      ...fill(port, { protocol: "TCP" }),
-    })),
-  }),
+  defaults: (object) =>
+    member(object, "ports", (holder) =>
+      each(holder, "ports", (port) => ({ name: "", ...fill(port, { protocol: "TCP" }) })),
+    ),
   validate: (object) => {
     const family = object["addressType"];
     const known = ["FQDN", "IPv4", "IPv6"];
