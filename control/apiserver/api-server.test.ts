@@ -526,3 +526,69 @@ t.test("events are forgotten an hour after they last happened", async (t) => {
   }
   t.same(names((await server.ask("GET", events)).json), ["young"]);
 });
+
+t.test("ephemeral containers, resizing and approval change their part of an object only", async (t) => {
+  await using server = await testApi();
+  const strategic = { "content-type": "application/strategic-merge-patch+json" };
+  await server.ask("POST", pods, pod("a"));
+  const debug = {
+    spec: { ephemeralContainers: [{ name: "debug", image: "busybox", targetContainerName: "c" }] },
+  };
+  const debugged = await server.ask("PATCH", `${pods}/a/ephemeralcontainers`, debug, strategic);
+  t.equal(debugged.status, 200, debugged.text);
+  t.match(debugged.json, { spec: { ephemeralContainers: [{ name: "debug" }], containers: [{ name: "c" }] } });
+  const resize = {
+    spec: { containers: [{ name: "c", image: "other", resources: { requests: { cpu: "200m" } } }] },
+  };
+  const resized = await server.ask("PATCH", `${pods}/a/resize`, resize, strategic);
+  t.equal(resized.status, 200, resized.text);
+  t.match(resized.json, {
+    spec: { containers: [{ image: "busybox", resources: { requests: { cpu: "200m" } } }] },
+  });
+  const image = await server.ask("PATCH", `${pods}/a`, { spec: { hostNetwork: true } }, strategic);
+  t.equal(image.status, 422, "the rest of a pod's spec stays");
+  const csrs = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+  const csr = {
+    metadata: { name: "x" },
+    spec: { request: "LS0tCg==", signerName: "example.com/x", usages: ["client auth"] },
+  };
+  const made = await server.ask("POST", csrs, csr);
+  t.equal(made.status, 201, made.text);
+  const approved = await server.ask("PUT", `${csrs}/x/approval`, {
+    ...made.json,
+    status: { conditions: [{ type: "Approved", status: "True", reason: "Test", message: "m" }] },
+  });
+  t.equal(approved.status, 200, approved.text);
+  t.match(approved.json, { status: { conditions: [{ type: "Approved" }] } });
+});
+
+t.test("a token is asked for below its account, and reviews have no table", async (t) => {
+  await using server = await testApi({
+    ports: {
+      virtual: new Map([
+        [
+          "selfsubjectreviews.authentication.k8s.io",
+          async ({ user }) => ({ kind: "SelfSubjectReview", status: { userInfo: user } }),
+        ],
+      ]),
+    },
+  });
+  const token = await server.ask("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", {
+    spec: { audiences: ["x"] },
+  });
+  t.equal(token.status, 201);
+  t.match(token.json, { spec: { audiences: ["x"] }, status: { token: "t" } });
+  const reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const review = await server.ask("POST", reviews, {
+    kind: "SelfSubjectReview",
+    apiVersion: "authentication.k8s.io/v1",
+  });
+  t.match(review.json, { status: { userInfo: { name: "admin" } } }, review.text);
+  const table = await server.ask(
+    "POST",
+    reviews,
+    {},
+    { accept: "application/json;as=Table;v=v1;g=meta.k8s.io" },
+  );
+  t.equal(table.status, 406);
+});

@@ -1,4 +1,5 @@
-import { notAllowed } from "../../api-error.ts";
+import { isDeepStrictEqual } from "node:util";
+import { invalid, notAllowed } from "../../api-error.ts";
 import type { ResourceDefinition, StoredObject, Subresource } from "../../model.ts";
 import type { Engine } from "../engine.ts";
 import { isRecord } from "./incoming.ts";
@@ -20,10 +21,7 @@ export function mergeSubresource(
     case "finalize":
       return withSpec(old, { finalizers: field(next["spec"], "finalizers") ?? [] });
     case "ephemeralcontainers":
-      return raised(
-        withSpec(old, { ephemeralContainers: field(next["spec"], "ephemeralContainers") ?? [] }),
-        old,
-      );
+      return raised(withSpec(old, { ephemeralContainers: grown(definition, next, old) }), old);
     case "resize":
       return raised(withSpec(old, { containers: resized(next, old) }), old);
     case "approval":
@@ -46,6 +44,24 @@ function raised(next: StoredObject, old: StoredObject): StoredObject {
   const generation = old.metadata.generation;
   if (same || generation === undefined) return next;
   return { ...next, metadata: { ...next.metadata, generation: generation + 1 } };
+}
+
+/** Ephemeral containers are only ever added. @throws {ApiError} 422 for one that was changed or removed. */
+function grown(definition: ResourceDefinition, next: StoredObject, old: StoredObject): readonly unknown[] {
+  const wanted = list(field(next["spec"], "ephemeralContainers"));
+  for (const before of list(field(old["spec"], "ephemeralContainers"))) {
+    const name = field(before, "name");
+    const now = wanted.find((each) => field(each, "name") === name);
+    if (now !== undefined && isDeepStrictEqual(now, before)) continue;
+    throw invalid(definition, old.metadata.name, [
+      {
+        reason: "FieldValueForbidden",
+        field: "spec.ephemeralContainers",
+        detail: `Forbidden: existing ephemeral containers ${JSON.stringify(name)} may not be ${now === undefined ? "removed" : "changed"}`,
+      },
+    ]);
+  }
+  return wanted;
 }
 
 /** Only resources and resize policies may change, container by container. */

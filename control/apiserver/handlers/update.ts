@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { badRequest, conflict, invalid, notFound } from "../../api-error.ts";
-import type { ResourceDefinition, StoredObject } from "../../model.ts";
+import type { FieldError, ResourceDefinition, StoredObject } from "../../model.ts";
 import type { CachedObject } from "../cache/cached-object.ts";
 import type { Engine, Reply, ResourceRequest } from "../engine.ts";
 import { admit } from "./admit.ts";
@@ -92,7 +92,7 @@ export async function write(
   );
   const next = definition.strategy.defaults(admitted ?? prepared);
   assertFinalizers(definition, next, old);
-  assertValid(definition, next, definition.strategy.validateUpdate(next, old));
+  assertValid(definition, next, errorsOf(definition, subresource, next, old));
   if (isDeepStrictEqual(next, old)) return old;
   if (dryRun) return next;
   if (isFinished(definition, next)) {
@@ -101,6 +101,18 @@ export async function write(
   }
   const saved = await save(engine, definition, next, before.revision, signal);
   return saved.state === "written" ? saved.object : undefined;
+}
+
+/** What is wrong with the change. These two change what the main resource may not: the whole is looked at instead. */
+function errorsOf(
+  definition: ResourceDefinition,
+  subresource: ResourceRequest["subresource"],
+  next: StoredObject,
+  old: StoredObject,
+): readonly FieldError[] {
+  return subresource === "ephemeralcontainers" || subresource === "resize"
+    ? definition.strategy.validateCreate(next)
+    : definition.strategy.validateUpdate(next, old);
 }
 
 /** The new object with everything that is not the client's to change taken from the old one. */
