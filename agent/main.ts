@@ -72,7 +72,7 @@ const workers = 32;
 /** Statuses written at the same time. */
 const reporters = 8;
 const keyLimit = 8_192;
-const runtimePollMs = 1_000;
+const runtimePollMs = 500;
 
 /**
  * Runs the Pods of this node until the signal is aborted. Stopping harms no Pod: everything runs on, and the

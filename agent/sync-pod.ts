@@ -3,6 +3,7 @@ import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
 import { createSandbox, logDirectoryOf } from "./apply/create-sandbox.ts";
 import { killContainer } from "./apply/kill-container.ts";
+import { unlinkLog } from "./apply/log-links.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
@@ -333,6 +334,12 @@ async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortS
   const dead = deadOf(entry.runtime);
   for (const id of dead.containers) {
     await context.runtime.removeContainer(id, signal);
+    await unlinkLog(
+      context,
+      entry.pod,
+      entry.runtime.containers.find((one) => one.id === id)?.name ?? "",
+      id,
+    );
     entry.terminationMessages.delete(id);
   }
   for (const id of dead.sandboxes) await context.runtime.removeSandbox(id, signal);
@@ -355,7 +362,10 @@ async function cleanUp(
     context.tokens.forget(entry.uid);
   }
   if (!entry.gone) return;
-  for (const { id } of entry.runtime.containers) await runtime.removeContainer(id, signal);
+  for (const { id, name } of entry.runtime.containers) {
+    await runtime.removeContainer(id, signal);
+    await unlinkLog(context, entry.pod, name, id);
+  }
   for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);
   await removePodDirectory(config.rootDir, entry.uid);
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });

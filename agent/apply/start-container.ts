@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Container, Pod } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
@@ -20,7 +20,7 @@ import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory, volumePath } from "../volumes/pod-volumes.ts";
 import { bindSubPath } from "../volumes/sub-path.ts";
 import { sandboxOf } from "./create-sandbox.ts";
-import { readFile } from "node:fs/promises";
+import { linkLog } from "./log-links.ts";
 
 type Start = PodAction & { readonly do: "start-container" };
 
@@ -49,14 +49,17 @@ export async function startContainer(
   const place = fieldPathOf(spec);
   try {
     const id = await create(context, entry, action, signal);
+    // The next start asks for the image anew: it may have been removed, or its policy is Always.
+    entry.images.delete(name);
     podEvent(context, pod, "Normal", "Created", `Created container: ${name}`, place);
     await start(context, entry, spec, id, signal);
     podEvent(context, pod, "Normal", "Started", `Started container ${name}`, place);
     entry.startFailures.delete(name);
-    await linkLog(context, entry, name, id, action.attempt);
+    await linkLog(context, pod, name, id, action.attempt);
     beginPostStart(context, entry, spec, id, action.sandbox);
   } catch (cause) {
     signal.throwIfAborted();
+    entry.images.delete(name);
     const reason = cause instanceof StartError ? cause.reason : "CreateContainerError";
     const message = cause instanceof StartError ? cause.message : errorText(cause);
     podEvent(context, pod, "Warning", "Failed", `Error: ${message}`, place);
@@ -279,31 +282,6 @@ function pidMode({ pod, runtime }: PodEntry, { kind, container }: SpecContainer)
     return { mode: "target", containerId: record.newest.id };
   }
   return { mode: pod.spec?.shareProcessNamespace === true ? "pod" : "container" };
-}
-
-/** `/var/log/containers/<pod>_<namespace>_<container>-<id>.log`: what log shippers read. */
-async function linkLog(
-  context: AgentContext,
-  { pod, uid }: PodEntry,
-  name: string,
-  id: string,
-  attempt: number,
-): Promise<void> {
-  const { podLogsDir, containerLogsDir } = context.config;
-  const { namespace, name: podName } = pod.metadata ?? {};
-  const link = path.join(containerLogsDir, logLinkName(podName ?? "", namespace ?? "", name, id));
-  try {
-    await mkdir(containerLogsDir, { recursive: true, mode: 0o755 });
-    await rm(link, { force: true });
-    await symlink(path.join(podLogsDir, `${namespace}_${podName}_${uid}`, name, `${attempt}.log`), link);
-  } catch (cause) {
-    context.log.warn("cannot link a log", { link, cause });
-  }
-}
-
-/** The name of a container's link, at most 251 characters. */
-export function logLinkName(pod: string, namespace: string, container: string, id: string): string {
-  return `${`${pod}_${namespace}_${container}`.slice(0, 251 - id.length - 5)}-${id}.log`;
 }
 
 function beginPostStart(

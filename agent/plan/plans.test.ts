@@ -1,0 +1,316 @@
+import t from "tap";
+import { admissionRefusal } from "./admission.ts";
+import {
+  containerResources,
+  cpuShares,
+  cpuWeight,
+  podCgroup,
+  podCgroupLimits,
+} from "./container-resources.ts";
+import { deadOf } from "./dead-containers.ts";
+import { podHostname } from "./hostname.ts";
+import { hostsFile } from "./hosts-file.ts";
+import { imagesToRemove } from "./image-gc.ts";
+import { invalidImage, pullPolicyOf, registryOf } from "./image-name.ts";
+import { nodeStatus, parseTaint } from "./node-status.ts";
+import { endedRecord, testContainer, testPod, testRecord, testRuntime, testSandbox } from "./pod-fixtures.ts";
+import { firstTally, portNumber, tally } from "./probe-verdict.ts";
+import { qosClass } from "./qos.ts";
+import { parseResolvConf, podDns } from "./resolv-conf.ts";
+import { rootRefusal } from "./security-context.ts";
+import { isMirror, mirrorPod, staticPod } from "./static-pod.ts";
+import { statusPatch } from "./status-patch.ts";
+import { volumeFiles } from "./volume-files.ts";
+
+const limited = (limits: Record<string, string>, requests?: Record<string, string>) =>
+  testPod({
+    containers: [
+      testContainer("web", { resources: { limits, ...(requests === undefined ? {} : { requests }) } }),
+    ],
+  });
+
+t.test("QoS classes", async (t) => {
+  t.equal(qosClass(testPod()), "BestEffort");
+  t.equal(qosClass(limited({ cpu: "1", memory: "1Gi" })), "Guaranteed");
+  t.equal(qosClass(limited({ cpu: "1", memory: "1Gi" }, { cpu: "500m", memory: "1Gi" })), "Burstable");
+  t.equal(qosClass(limited({ cpu: "1" })), "Burstable");
+});
+t.test("CPU and memory in the kernel's units", async (t) => {
+  t.equal(cpuShares(100), 102);
+  t.equal(cpuShares(0), 2);
+  t.equal(cpuWeight(1_024), 39);
+  t.match(
+    containerResources(
+      limited({ cpu: "200m", memory: "64Mi" }),
+      testContainer("web", { resources: { limits: { cpu: "200m", memory: "64Mi" } } }),
+      1024 ** 3,
+      -1_000,
+    ),
+    { cpuShares: 204, cpuQuota: 20_000, memoryLimitBytes: 64 * 1024 ** 2, oomScoreAdj: -997 },
+  );
+  t.equal(
+    containerResources(limited({ cpu: "1", memory: "1" }), testContainer("web"), 1, 0).oomScoreAdj,
+    0,
+    "clamped to what this process may give",
+  );
+  t.same(podCgroupLimits(testPod()), { cpuShares: 2, cpuQuota: undefined, memoryBytes: undefined });
+  t.equal(podCgroup(testPod(), "cgroupfs", "/"), "/kubepods/besteffort/podu1");
+  t.equal(
+    podCgroup(testPod({}, { metadata: { uid: "a-b" } }), "systemd", "/"),
+    "kubepods-besteffort-poda_b.slice",
+  );
+});
+t.test("resolv.conf by policy", async (t) => {
+  const host = parseResolvConf("nameserver 192.0.2.53\nsearch example.com # home\noptions ndots:1\n");
+  const cluster = { servers: ["10.96.0.10"], domain: "cluster.local" };
+  t.same(podDns(testPod(), cluster, host).dns, {
+    servers: ["10.96.0.10"],
+    searches: ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.com"],
+    options: ["ndots:5"],
+  });
+  t.same(podDns(testPod({ hostNetwork: true }), cluster, host).dns, host);
+  t.same(
+    podDns(
+      testPod({
+        dnsPolicy: "None",
+        dnsConfig: { nameservers: ["1.1.1.1"], options: [{ name: "timeout", value: "1" }] },
+      }),
+      cluster,
+      host,
+    ).dns,
+    { servers: ["1.1.1.1"], searches: [], options: ["timeout:1"] },
+  );
+  t.equal(podDns(testPod(), { servers: [], domain: "" }, host).notes[0]?.reason, "MissingClusterDNS");
+});
+t.test("hostname and hosts file", async (t) => {
+  const pod = testPod({ hostname: "db", subdomain: "data" });
+  const name = podHostname(pod, "cluster.local", "node-a");
+  t.same(name, { hostname: "db", domain: "data.default.svc.cluster.local" });
+  t.match(hostsFile(pod, ["10.244.0.5"], name, ""), "10.244.0.5\tdb.data.default.svc.cluster.local\tdb\n");
+  t.equal(
+    podHostname(testPod({}, { metadata: { name: `${"a".repeat(62)}.b` } }), "x", "n").hostname,
+    "a".repeat(62),
+    "cut to 63 and trimmed",
+  );
+});
+t.test("images: policy, registry, names that are none", async (t) => {
+  t.equal(pullPolicyOf("nginx", undefined), "Always");
+  t.equal(pullPolicyOf("nginx:1", undefined), "IfNotPresent");
+  t.equal(registryOf("nginx:1"), "docker.io");
+  t.equal(registryOf("localhost:5000/nginx"), "localhost:5000");
+  t.match(invalidImage("Bad Image"), /invalid reference format/);
+  t.equal(invalidImage("localhost:5000/a/b@sha256:00"), undefined);
+  const stored = (id: string, lastUsedMs: number) => ({
+    id,
+    sizeBytes: 10,
+    pinned: false,
+    lastUsedMs,
+    firstSeenMs: 0,
+  });
+  t.same(
+    imagesToRemove(
+      [stored("new", 9), stored("old", 1), stored("used", 0)],
+      new Set(["used"]),
+      { capacityBytes: 100, availableBytes: 10 },
+      { highPercent: 85, lowPercent: 80 },
+      200_000,
+    ),
+    ["old"],
+  );
+});
+t.test("probes count what comes in a row", async (t) => {
+  const probe = { failureThreshold: 2, successThreshold: 1 };
+  let now = firstTally("liveness", undefined);
+  now = tally(now, "failure", probe);
+  t.equal(now.verdict, "success");
+  now = tally(now, "unknown", probe);
+  now = tally(now, "failure", probe);
+  t.equal(now.verdict, "failure");
+  t.equal(tally(now, "success", probe).verdict, "success");
+  t.equal(firstTally("readiness", true).verdict, "success", "what an earlier agent found holds");
+  t.equal(portNumber(testContainer("web", { ports: [{ name: "http", containerPort: 80 }] }), "http"), 80);
+});
+t.test("a Pod that does not fit is refused by name", async (t) => {
+  const room = {
+    cpuMilli: 1_000,
+    memoryBytes: 1024 ** 3,
+    pods: 2,
+    labels: { disk: "ssd" },
+    allowedUnsafeSysctls: [],
+  };
+  t.equal(admissionRefusal(testPod(), [], room), undefined);
+  t.equal(admissionRefusal(limited({ cpu: "600m" }), [limited({ cpu: "600m" })], room)?.reason, "OutOfcpu");
+  t.equal(admissionRefusal(testPod(), [testPod(), testPod()], room)?.reason, "OutOfpods");
+  t.equal(admissionRefusal(testPod({ nodeSelector: { disk: "hdd" } }), [], room)?.reason, "NodeAffinity");
+  const port = testPod({
+    containers: [testContainer("web", { ports: [{ containerPort: 80, hostPort: 8080 }] })],
+  });
+  t.equal(admissionRefusal(port, [port], room)?.reason, "NodePorts");
+  t.equal(
+    admissionRefusal(
+      testPod({ securityContext: { sysctls: [{ name: "kernel.msgmax", value: "1" }] } }),
+      [],
+      room,
+    )?.reason,
+    "SysctlForbidden",
+  );
+});
+t.test("runAsNonRoot is checked against the image", async (t) => {
+  const pod = testPod({ securityContext: { runAsNonRoot: true } });
+  t.match(rootRefusal(pod, testContainer("web"), {}), /image will run as root/);
+  t.match(rootRefusal(pod, testContainer("web"), { name: "www" }), /non-numeric user \(www\)/);
+  t.equal(rootRefusal(pod, testContainer("web"), { uid: 7 }), undefined);
+  t.match(
+    rootRefusal(pod, testContainer("web", { securityContext: { runAsUser: 0 } }), { uid: 7 }),
+    /breaks non-root policy/,
+  );
+});
+t.test("one ended run is kept, and only the newest sandbox", async (t) => {
+  const runs = [
+    testRecord("web", { attempt: 3 }),
+    endedRecord("web", 1, { attempt: 2 }),
+    endedRecord("web", 1, { attempt: 1 }),
+    endedRecord("web", 1, { sandboxId: "old" }),
+  ];
+  t.same(
+    deadOf(
+      testRuntime([testSandbox({ attempt: 1 }), testSandbox({ id: "old", state: "not-ready" })], ...runs),
+    ),
+    { containers: ["web-1", "web-0"], sandboxes: ["old"] },
+  );
+});
+t.test("a static Pod is named after its node and changes its uid with its text", async (t) => {
+  const manifest = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web" },
+    spec: { containers: [{ name: "web", image: "a" }] },
+  };
+  const pod = staticPod(manifest, "/m/web.yaml", "node-a", 0);
+  t.match(pod, {
+    metadata: {
+      name: "web-node-a",
+      namespace: "default",
+      annotations: { "kubernetes.io/config.source": "file" },
+    },
+    spec: { nodeName: "node-a", restartPolicy: "Always" },
+  });
+  t.equal(staticPod(manifest, "/m/web.yaml", "node-a", 9).metadata?.uid, pod.metadata?.uid);
+  t.not(
+    staticPod(
+      { ...manifest, spec: { containers: [{ name: "web", image: "b" }] } },
+      "/m/web.yaml",
+      "node-a",
+      0,
+    ).metadata?.uid,
+    pod.metadata?.uid,
+  );
+  t.ok(isMirror(mirrorPod(pod, { name: "node-a", uid: "n" })));
+  t.throws(
+    () =>
+      staticPod(
+        { ...manifest, spec: { ...manifest.spec, volumes: [{ name: "x", secret: { secretName: "s" } }] } },
+        "f",
+        "n",
+        0,
+      ),
+    /may not reference secrets/,
+  );
+  t.throws(() => staticPod({ kind: "Service" }, "f", "n", 0), /not a v1 Pod/);
+});
+t.test("a status patch says only what differs", async (t) => {
+  const pod = testPod();
+  t.equal(statusPatch(pod, { phase: "Running", podIPs: [] }, { phase: "Running" }), undefined);
+  t.same(statusPatch(pod, { phase: "Running", reason: "x" }, { phase: "Failed" }), {
+    metadata: { uid: "u1" },
+    status: { phase: "Failed", reason: null },
+  });
+  t.same(statusPatch(pod, { podIPs: [{ ip: "a" }] }, { podIPs: [{ ip: "b" }] }), {
+    metadata: { uid: "u1" },
+    status: { podIPs: [{ $patch: "replace" }, { ip: "b" }] },
+  });
+});
+t.test("volume files: items, modes, what is missing", async (t) => {
+  const facts = {
+    nodeName: "n",
+    hostIps: [],
+    podIps: [],
+    allocatable: { cpuMilli: 0, memoryBytes: 0, ephemeralStorageBytes: 0 },
+  };
+  const sources = {
+    configMap: (name: string) =>
+      name === "a"
+        ? ({ state: "found", object: { data: { k: "v" } } } as const)
+        : ({ state: "absent" } as const),
+    secret: () => ({ state: "absent" }) as const,
+    token: () => "tok",
+    facts,
+  };
+  const files = (volume: Parameters<typeof volumeFiles>[1]) => volumeFiles(testPod(), volume, sources);
+  t.same(
+    [
+      ...(files({ name: "x", configMap: { name: "a", items: [{ key: "k", path: "d/f", mode: 0o400 }] } }) ??
+        []),
+    ].map(([name, { data, mode }]) => [name, Buffer.from(data).toString(), mode]),
+    [["d/f", "v", 0o400]],
+  );
+  t.throws(() => files({ name: "x", configMap: { name: "b" } }), { message: 'configmap "b" not found' });
+  t.equal(files({ name: "x", configMap: { name: "b", optional: true } })?.size, 0);
+  t.throws(
+    () => files({ name: "x", configMap: { name: "a", items: [{ key: "z", path: "z" }] } }),
+    /non-existent config key: z/,
+  );
+  t.throws(
+    () => files({ name: "x", configMap: { name: "a", items: [{ key: "k", path: "../z" }] } }),
+    /invalid path/,
+  );
+  t.equal(
+    Buffer.from(
+      files({ name: "x", projected: { sources: [{ serviceAccountToken: { path: "token" } }] } })?.get("token")
+        ?.data ?? [],
+    ).toString(),
+    "tok",
+  );
+});
+t.test("the node says why it is not ready", async (t) => {
+  const report = {
+    nodeName: "n",
+    addresses: ["192.0.2.1"],
+    maxPods: 110,
+    reservedMemoryBytes: 0,
+    port: 10250,
+    runtimeVersion: "containerd://1",
+    kubeletVersion: "v1",
+    images: [],
+    notReady: ["network"],
+    facts: {
+      machineId: "",
+      systemUuid: "",
+      bootId: "",
+      kernelVersion: "",
+      osImage: "",
+      architecture: "amd64",
+      cpus: 2,
+      memoryBytes: 2 * 1024 ** 3,
+      swapBytes: 0,
+      maxPids: 1_000,
+    },
+    use: {
+      memoryAvailableBytes: 1024 ** 3,
+      diskCapacityBytes: 100,
+      diskAvailableBytes: 50,
+      inodes: 100,
+      inodesFree: 50,
+      pids: 1,
+    },
+  };
+  const status = nodeStatus(report, undefined, 0);
+  t.match(
+    status.conditions?.map(({ type }) => type),
+    ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"],
+  );
+  t.match(status.conditions?.at(-1), { status: "False", reason: "KubeletNotReady", message: "network" });
+  t.equal(status.allocatable?.["memory"], `${(2 * 1024 - 100) * 1024}Ki`);
+  t.same(parseTaint("a=b:NoSchedule"), { key: "a", value: "b", effect: "NoSchedule" });
+  t.throws(() => parseTaint("a=b"), /key=value:effect/);
+});

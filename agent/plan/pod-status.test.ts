@@ -1,0 +1,241 @@
+import t from "tap";
+import type { Pod, PodStatus } from "#api/generated/kubernetes.ts";
+import type { PodMemory, PodRuntime } from "../model.ts";
+import { annotation } from "./names.ts";
+import {
+  endedRecord,
+  testContainer,
+  testMemory,
+  testPod,
+  testRecord,
+  testRuntime,
+  testSandbox,
+} from "./pod-fixtures.ts";
+import { podStatus } from "./pod-status.ts";
+
+function status(pod: Pod, runtime: PodRuntime, memory: Partial<PodMemory> = {}, nowMs = 6_000): PodStatus {
+  return podStatus(pod, {
+    runtime,
+    memory: testMemory(memory),
+    runtimeName: "containerd",
+    terminationMessages: new Map(),
+    nowMs,
+    hostIps: ["192.0.2.1"],
+    firstSeenMs: 500,
+  });
+}
+
+const up = testSandbox();
+const never = testPod({ restartPolicy: "Never" });
+const withInit = testPod({ initContainers: [testContainer("init")] });
+const looping = endedRecord("web", 1, { attempt: 1, annotations: { [annotation.backoffMs]: "10000" } });
+const deleted: Partial<PodMemory> = { terminatingSinceMs: 5_000 };
+
+const phases: readonly {
+  readonly name: string;
+  readonly pod?: Pod;
+  readonly runtime: PodRuntime;
+  readonly memory?: Partial<PodMemory>;
+  readonly want: string;
+}[] = [
+  { name: "nothing has run", runtime: testRuntime([]), want: "Pending" },
+  {
+    name: "an init container runs",
+    pod: withInit,
+    runtime: testRuntime([up], testRecord("init")),
+    want: "Pending",
+  },
+  { name: "the container runs", runtime: testRuntime([up], testRecord("web")), want: "Running" },
+  { name: "the container crashed and comes back", runtime: testRuntime([up], looping), want: "Running" },
+  {
+    name: "the container ended well under Always",
+    runtime: testRuntime([up], endedRecord("web", 0)),
+    want: "Running",
+  },
+  {
+    name: "the container ended well under Never",
+    pod: never,
+    runtime: testRuntime([up], endedRecord("web", 0)),
+    want: "Succeeded",
+  },
+  {
+    name: "the container failed under Never",
+    pod: never,
+    runtime: testRuntime([up], endedRecord("web", 1)),
+    want: "Failed",
+  },
+  {
+    name: "the container failed under OnFailure",
+    pod: testPod({ restartPolicy: "OnFailure" }),
+    runtime: testRuntime([up], endedRecord("web", 1)),
+    want: "Running",
+  },
+  {
+    name: "the init container failed under Never",
+    pod: testPod({ restartPolicy: "Never", initContainers: [testContainer("init")] }),
+    runtime: testRuntime([up], endedRecord("init", 1)),
+    want: "Failed",
+  },
+  {
+    name: "a deleted Pod that still runs",
+    runtime: testRuntime([up], testRecord("web")),
+    memory: deleted,
+    want: "Running",
+  },
+  {
+    name: "a deleted Pod that ended well",
+    runtime: testRuntime([up], endedRecord("web", 0)),
+    memory: deleted,
+    want: "Succeeded",
+  },
+  {
+    name: "a deleted Pod that was killed",
+    runtime: testRuntime([up], endedRecord("web", 137)),
+    memory: deleted,
+    want: "Failed",
+  },
+  {
+    name: "a verdict waits until nothing runs",
+    pod: testPod({}, { status: { phase: "Running" } }),
+    runtime: testRuntime([up], testRecord("web")),
+    memory: { verdict: { phase: "Failed", reason: "DeadlineExceeded", message: "" } },
+    want: "Running",
+  },
+  {
+    name: "a verdict holds when nothing runs",
+    runtime: testRuntime([]),
+    memory: { verdict: { phase: "Failed", reason: "OutOfcpu", message: "" } },
+    want: "Failed",
+  },
+  {
+    name: "a final phase stays",
+    pod: testPod({}, { status: { phase: "Succeeded" } }),
+    runtime: testRuntime([]),
+    want: "Succeeded",
+  },
+  {
+    name: "a sidecar does not hold the end",
+    pod: testPod({
+      restartPolicy: "Never",
+      initContainers: [testContainer("side", { restartPolicy: "Always" })],
+    }),
+    runtime: testRuntime([up], endedRecord("side", 0), endedRecord("web", 0)),
+    want: "Succeeded",
+  },
+];
+for (const { name, pod, runtime, memory, want } of phases) {
+  t.test(`phase: ${name}`, async (t) => {
+    t.equal(status(pod ?? testPod(), runtime, memory).phase, want);
+  });
+}
+
+t.test("a container waits for a reason that the user can act on", async (t) => {
+  const reason = (pod: Pod, runtime: PodRuntime, memory: Partial<PodMemory> = {}): string | undefined =>
+    status(pod, runtime, memory).containerStatuses?.[0]?.state?.waiting?.reason;
+  t.equal(reason(testPod(), testRuntime([])), "ContainerCreating");
+  t.equal(reason(withInit, testRuntime([up])), "PodInitializing");
+  t.equal(reason(testPod(), testRuntime([up], looping)), "CrashLoopBackOff");
+  t.equal(
+    reason(testPod(), testRuntime([up]), {
+      images: new Map([["web", { state: "failed", reason: "ErrImagePull", message: "no", retryAtMs: 0 }]]),
+    }),
+    "ErrImagePull",
+  );
+  t.equal(
+    reason(testPod(), testRuntime([up]), {
+      startFailures: new Map([
+        ["web", { reason: "CreateContainerConfigError", message: "no", retryAtMs: 0 }],
+      ]),
+    }),
+    "CreateContainerConfigError",
+  );
+});
+
+t.test("a crash shows in lastState with its message, and the count comes from the runtime", async (t) => {
+  const web = status(
+    testPod(),
+    testRuntime(
+      [up],
+      testRecord("web", { attempt: 4 }),
+      endedRecord("web", 2, { attempt: 3, message: "gone" }),
+    ),
+  ).containerStatuses?.[0];
+  t.equal(web?.restartCount, 4);
+  t.match(web?.lastState, {
+    terminated: { exitCode: 2, reason: "Error", message: "gone", containerID: "containerd://web-3" },
+  });
+  t.match(
+    status(testPod(), testRuntime([up], looping)).containerStatuses?.[0]?.state?.waiting?.message,
+    "back-off 10s restarting failed container=web pod=web_default(u1)",
+  );
+});
+
+t.test("Ready follows probes, gates and the end of the Pod", async (t) => {
+  const ready = (pod: Pod, memory: Partial<PodMemory> = {}) =>
+    status(pod, testRuntime([up], testRecord("web")), memory).conditions?.find(
+      ({ type }) => type === "Ready",
+    );
+  t.equal(ready(testPod())?.status, "True");
+  t.match(
+    ready(testPod(), {
+      probes: new Map([
+        ["web-0", { startup: "success", liveness: "success", readiness: "failure", message: "" }],
+      ]),
+    }),
+    { status: "False", reason: "ContainersNotReady", message: "containers with unready status: [web]" },
+  );
+  t.match(ready(testPod({ readinessGates: [{ conditionType: "example.com/ok" }] })), {
+    status: "False",
+    reason: "ReadinessGatesNotReady",
+  });
+  const done = status(never, testRuntime([up], endedRecord("web", 0)));
+  t.match(
+    done.conditions?.find(({ type }) => type === "Ready"),
+    { status: "False", reason: "PodCompleted" },
+  );
+});
+
+t.test("conditions of others stay, and times change only with the value", async (t) => {
+  const pod = testPod(
+    {},
+    {
+      status: {
+        conditions: [
+          { type: "example.com/ok", status: "True" },
+          { type: "PodScheduled", status: "True", lastTransitionTime: "2020-01-01T00:00:00Z" },
+        ],
+      },
+    },
+  );
+  const { conditions = [] } = status(pod, testRuntime([up], testRecord("web")));
+  t.match(
+    conditions.find(({ type }) => type === "example.com/ok"),
+    { status: "True" },
+  );
+  t.equal(conditions.find(({ type }) => type === "PodScheduled")?.lastTransitionTime, "2020-01-01T00:00:00Z");
+});
+
+t.test("a container that vanished while it ran counts as a restart", async (t) => {
+  const pod = testPod(
+    {},
+    {
+      status: {
+        containerStatuses: [
+          {
+            name: "web",
+            image: "busybox",
+            imageID: "",
+            ready: true,
+            restartCount: 2,
+            containerID: "containerd://x",
+            state: { running: { startedAt: "2026-01-01T00:00:00Z" } },
+          },
+        ],
+      },
+    },
+  );
+  t.match(status(pod, testRuntime([])).containerStatuses?.[0], {
+    restartCount: 3,
+    lastState: { terminated: { exitCode: 137, reason: "ContainerStatusUnknown" } },
+  });
+});
