@@ -9,8 +9,6 @@ export interface ControlMetrics {
 export interface MetricSources {
   /** Seconds until each certificate of ours ends, by name. */
   readonly certificateSeconds: () => ReadonlyMap<string, number>;
-  /** Rows of each watched resource, by name. */
-  readonly objects: () => ReadonlyMap<string, number>;
 }
 
 /** Declares the metrics; each is read when `/metrics` is. */
@@ -25,15 +23,6 @@ export function controlMetrics(sources: MetricSources): ControlMetrics {
     collect: () => {
       for (const [certificate, seconds] of sources.certificateSeconds())
         certificates.set({ certificate }, seconds);
-    },
-  });
-  const objects = new Gauge({
-    name: "apiserver_storage_objects",
-    help: "Number of stored objects at the time of last check split by kind.",
-    labelNames: ["resource"],
-    registers: [registry],
-    collect: () => {
-      for (const [resource, count] of sources.objects()) objects.set({ resource }, count);
     },
   });
   return { registry };

@@ -14,7 +14,7 @@ import { type ComponentCheck, getComponent, listComponents } from "./bootstrap/c
 
 /** The kinds that are answered, not stored: reviews, and the health of the parts. */
 export function virtualResources(
-  ports: () => reviews.ReviewPorts,
+  ports: () => Promise<reviews.ReviewPorts>,
   components: ReadonlyMap<string, ComponentCheck>,
 ): ReadonlyMap<string, VirtualHandler> {
   return new Map<string, VirtualHandler>([
@@ -27,40 +27,39 @@ export function virtualResources(
     ],
     [
       "tokenreviews.authentication.k8s.io",
-      (request, signal) => reviews.reviewToken(posted<TokenReview>(request), ports(), signal),
+      async (request, signal) => reviews.reviewToken(posted<TokenReview>(request), await ports(), signal),
     ],
     [
       "selfsubjectreviews.authentication.k8s.io",
-      now((request) => reviews.reviewSelf(posted<SelfSubjectReview>(request), request.user)),
+      async (request) => reviews.reviewSelf(posted<SelfSubjectReview>(request), request.user),
     ],
     [
       "subjectaccessreviews.authorization.k8s.io",
-      now((request) => reviews.reviewAccess(posted<SubjectAccessReview>(request), ports())),
+      async (request) => reviews.reviewAccess(posted<SubjectAccessReview>(request), await ports()),
     ],
     [
       "localsubjectaccessreviews.authorization.k8s.io",
-      now((request) =>
-        reviews.reviewLocalAccess(posted<LocalSubjectAccessReview>(request), request.namespace, ports()),
-      ),
+      async (request) =>
+        reviews.reviewLocalAccess(
+          posted<LocalSubjectAccessReview>(request),
+          request.namespace,
+          await ports(),
+        ),
+      ,
     ],
     [
       "selfsubjectaccessreviews.authorization.k8s.io",
-      now((request) =>
-        reviews.reviewOwnAccess(posted<SelfSubjectAccessReview>(request), request.user, ports()),
-      ),
+      async (request) =>
+        reviews.reviewOwnAccess(posted<SelfSubjectAccessReview>(request), request.user, await ports()),
+      ,
     ],
     [
       "selfsubjectrulesreviews.authorization.k8s.io",
-      now((request) =>
-        reviews.reviewOwnRules(posted<SelfSubjectRulesReview>(request), request.user, ports()),
-      ),
+      async (request) =>
+        reviews.reviewOwnRules(posted<SelfSubjectRulesReview>(request), request.user, await ports()),
+      ,
     ],
   ]);
-}
-
-/** A handler that answers from memory. */
-function now(answer: (request: VirtualRequest) => unknown): VirtualHandler {
-  return async (request) => answer(request);
 }
 
 function posted<T extends object>(request: VirtualRequest): T {
