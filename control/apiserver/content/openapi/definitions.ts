@@ -1,5 +1,6 @@
 import type { ResourceDefinition } from "../../../model.ts";
 import type { Json } from "../json.ts";
+import { isAtomic, keysOf } from "../patch/field-set.ts";
 import { mergeRule } from "../patch/merge-keys.ts";
 import { type FieldType, modelOf, type SchemaField } from "../schema/schema.ts";
 import { extraKinds, listModel } from "./definition-names.ts";
@@ -82,13 +83,17 @@ function property(
     ...(rule.retainKeys === undefined ? [] : ["retainKeys"]),
     ...(rule.replace === undefined ? [] : ["replace"]),
   ];
-  const listType = rule.key === "" ? "set" : rule.key === undefined ? "atomic" : "map";
+  const keys = keysOf(model, field.name);
+  const listType = keys === undefined ? "atomic" : keys.length === 0 ? "set" : "map";
   return {
     ...described(field.description),
     // In OpenAPI 3 nothing may stand beside a $ref, so it is wrapped.
     ...(version === 3 && "$ref" in schema ? { allOf: [schema] } : schema),
     ...(field.type.is === "list" ? { "x-kubernetes-list-type": listType } : {}),
-    ...(listType === "map" && rule.key !== undefined ? { "x-kubernetes-list-map-keys": [rule.key] } : {}),
+    ...(field.type.is === "list" && listType === "map" ? { "x-kubernetes-list-map-keys": keys } : {}),
+    ...(field.type.is !== "list" && isAtomic(model, field.name, field.type)
+      ? { "x-kubernetes-map-type": "atomic" }
+      : {}),
     ...(rule.key === undefined || rule.key === "" ? {} : { "x-kubernetes-patch-merge-key": rule.key }),
     ...(strategies.length === 0 ? {} : { "x-kubernetes-patch-strategy": strategies.join(",") }),
   };

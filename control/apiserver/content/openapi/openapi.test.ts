@@ -60,6 +60,11 @@ t.test("merge keys and kinds stand in the schemas", async (t) => {
     type: "array",
     "x-kubernetes-patch-merge-key": "name",
     "x-kubernetes-patch-strategy": "merge",
+    "x-kubernetes-list-map-keys": ["name"],
+  });
+  t.match(at(record(schemas["io.k8s.api.core.v1.Container"])["properties"], "ports"), {
+    "x-kubernetes-patch-merge-key": "containerPort",
+    "x-kubernetes-list-map-keys": ["containerPort", "protocol"],
   });
 });
 

@@ -6,7 +6,7 @@ import { definitions } from "./definitions.ts";
 import { type Operation, operationsOf, patchTypes } from "./operations.ts";
 
 /** Bump when the documents change without the resource table changing: clients cache them by hash. */
-const format = "1.36/1";
+const format = "1.36/2";
 
 const pathOf = (of: ResourceDefinition): string =>
   of.group === "" ? `api/${of.version}` : `apis/${of.group}/${of.version}`;
