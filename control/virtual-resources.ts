@@ -45,19 +45,16 @@ export function virtualResources(
           request.namespace,
           await ports(),
         ),
-      ,
     ],
     [
       "selfsubjectaccessreviews.authorization.k8s.io",
       async (request) =>
         reviews.reviewOwnAccess(posted<SelfSubjectAccessReview>(request), request.user, await ports()),
-      ,
     ],
     [
       "selfsubjectrulesreviews.authorization.k8s.io",
       async (request) =>
         reviews.reviewOwnRules(posted<SelfSubjectRulesReview>(request), request.user, await ports()),
-      ,
     ],
   ]);
 }
