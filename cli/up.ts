@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { ApiClient } from "#api/client.ts";
 import { HttpTransport } from "#api/http-transport.ts";
@@ -18,6 +18,7 @@ import {
   isPortFree,
   mayLowerOomScore,
 } from "./cluster/machine.ts";
+import { installPlugins } from "./cluster/plugin-files.ts";
 import { step } from "./cluster/progress.ts";
 import { type Machine, planServices } from "./cluster/services.ts";
 import { loadSettings, settingsFile, type UpSettings, upFlags } from "./cluster/settings.ts";
@@ -84,7 +85,7 @@ async function start(
   const runtime = await step(io, "runtime", () => chooseRuntime(settings));
   await step(io, "files", async () => {
     await mkdir(settings.podManifestPath, { recursive: true });
-    await installPlugin(program);
+    await installPlugins(program);
     await writeWhole(settingsFile(settings.configDir), JSON.stringify(settings, undefined, 2));
   });
   const services = planServices(settings, { ...machine, runtime });
@@ -145,20 +146,6 @@ async function chooseRuntime(settings: UpSettings): Promise<Machine["runtime"]> 
     0o644,
   );
   return { kind: "cri", endpoint: `unix://${paths.socket}`, own: true, config: paths.config };
-}
-
-/** The runtime calls this file; it starts our plugin's own small bundle. */
-async function installPlugin(program: string): Promise<void> {
-  const file = "/opt/cni/bin/keelson";
-  const folder = path.dirname(program);
-  const cpu = process.arch === "arm64" ? "arm64" : "x64";
-  const node = path.join(folder, `../node_modules/node-linux-${cpu}/bin/node`);
-  await writeWhole(
-    file,
-    `#!/bin/sh\nexport NODE_COMPILE_CACHE=/run/keelson/compile-cache UV_THREADPOOL_SIZE=1\nexec "${node}" --max-semi-space-size=1 "${folder}/plugin.mjs" "$@"\n`,
-    0o755,
-  );
-  await chmod(file, 0o755);
 }
 
 async function waitFor(

@@ -7,6 +7,7 @@ import { systemIptables } from "#linux/iptables.ts";
 import { unmount } from "#linux/libc.ts";
 import { removeAllRules } from "../../proxy/apply/iptables/rule-writer.ts";
 import { conflistName } from "../node/pod-network.ts";
+import { removePlugins } from "./plugin-files.ts";
 import type { UpSettings } from "./settings.ts";
 import { remove } from "./state-file.ts";
 
@@ -28,13 +29,13 @@ export async function purge(settings: UpSettings, signal: AbortSignal): Promise<
   for (const folder of folders) await removeContents(folder);
   for (const file of [
     `/etc/cni/net.d/${conflistName}`,
-    "/opt/cni/bin/keelson",
     "/run/flannel/subnet.env",
     "/var/lib/cni/results",
     "/var/lib/cni/keelson",
   ]) {
     await remove(file);
   }
+  await removePlugins();
   await removeContents("/var/log/pods");
   await removeContents("/var/log/containers");
 }

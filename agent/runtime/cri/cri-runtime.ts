@@ -44,6 +44,7 @@ export class CriRuntime implements Runtime {
   /** Which Pod a container or sandbox is of, as last listed: to name it in events. */
   readonly #podOf = new Map<string, string>();
   readonly #sandboxIds = new Set<string>();
+  #importing: Promise<void> | undefined;
 
   private constructor(name: string, channel: Channel, codec: Codec) {
     this.name = name;
@@ -309,8 +310,16 @@ export class CriRuntime implements Runtime {
   }
 
   /** Names of images in containerd's configuration are its own: the built-in image goes under that name. */
+  /** Sandboxes that start together wait for one import: containerd locks a blob that is being written. */
   async #ensureSandboxImage(signal: AbortSignal): Promise<void> {
     if (this.name !== "containerd") return;
+    this.#importing ??= this.#importSandboxImage(signal).finally(() => {
+      this.#importing = undefined;
+    });
+    await this.#importing;
+  }
+
+  async #importSandboxImage(signal: AbortSignal): Promise<void> {
     const { info } = await this.#runtime<StatusResponse>("Status", { verbose: true }, signal);
     const reference = sandboxImageOf(info["config"] ?? "");
     if (reference === undefined || (await this.imageStatus(reference, signal)) !== undefined) return;
