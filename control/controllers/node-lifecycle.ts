@@ -87,7 +87,10 @@ export function nodeLifecycleController(ports: ControllerPorts): Controller {
     const taints = planTaints(node, clock.now());
     if (taints === undefined) return node;
     const { uid, resourceVersion } = node.metadata ?? {};
-    const patch = { metadata: { uid, resourceVersion }, spec: { taints } };
+    const patch = {
+      metadata: { uid, resourceVersion },
+      spec: { taints: taints.length === 0 ? null : taints },
+    };
     const written = await client.patch(nodes, keyOf(node), "merge", patch, {}, signal);
     table.wrote(written);
     return written;

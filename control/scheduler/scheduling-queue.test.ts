@@ -19,7 +19,7 @@ t.test("the highest priority comes first, then the oldest", async (t) => {
   t.same(order, ["b", "c", "d", "a", "e"]);
 });
 
-t.test("a parked pod waits for a change, and then for the end of its back-off", async (t) => {
+t.test("a parked pod waits for a change, and is then tried at once when nothing else waits", async (t) => {
   const clock = new FakeClock();
   const queue = new SchedulingQueue(clock);
   queue.add("a", 0);
@@ -28,16 +28,49 @@ t.test("a parked pod waits for a change, and then for the end of its back-off", 
   await clock.advance(10_000);
   t.same(queue.depth, { active: 0, parked: 1 });
   queue.wakeAll();
-  t.equal(await queue.next(never), "a", "its back-off of 1 s is over");
+  t.equal(await queue.next(never), "a");
   queue.park("a");
+  queue.add("b", 0);
   queue.wakeAll();
-  let came = false;
-  const next = queue.next(never).then(() => (came = true));
-  await clock.advance(1_999);
-  t.equal(came, false);
-  await clock.advance(1);
-  await next;
-  t.equal(came, true);
+  t.equal(await queue.next(never), "b", "a pod in its back-off gives way");
+  t.equal(await queue.next(never), "a");
+  queue.close();
+});
+
+t.test("a failed binding waits out its back-off, longer each time", async (t) => {
+  const clock = new FakeClock();
+  const queue = new SchedulingQueue(clock);
+  queue.add("a", 0);
+  for (const waitMs of [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]) {
+    await queue.next(never);
+    queue.retry("a");
+    let came = false;
+    const stop = new AbortController();
+    const next = queue.next(stop.signal).then((key) => (came = key === "a"));
+    await clock.advance(waitMs - 1);
+    t.equal(came, false);
+    stop.abort();
+    await next;
+    await clock.advance(1);
+  }
+  t.equal(await queue.next(never), "a");
+  queue.close();
+});
+
+t.test("a hundred woken pods are tried early, more wait for their time", async (t) => {
+  const clock = new FakeClock();
+  const queue = new SchedulingQueue(clock);
+  const keys = Array.from({ length: 101 }, (_, at) => `p${at}`);
+  for (const key of keys) queue.add(key, 0);
+  for (const _ of keys) await queue.next(never);
+  for (const key of keys) queue.park(key);
+  queue.wakeAll();
+  const stop = new AbortController();
+  const next = queue.next(stop.signal);
+  stop.abort();
+  t.equal(await next, undefined);
+  await clock.advance(1_000);
+  t.equal(await queue.next(never), "p0");
   queue.close();
 });
 

@@ -5,6 +5,11 @@ import type { Clock } from "#lib/clock.ts";
 const backoff = { firstMs: 1_000, maxMs: 10_000 };
 /** A pod that nothing woke is tried again after this, in case an event was missed. */
 const flushMs = 5 * 60_000;
+/**
+ * While nothing else waits, pods that changes woke are tried before their back-off ends, unless there are more
+ * of them than this: then the back-off keeps a busy cluster from trying all of them at every change.
+ */
+const earlyLimit = 100;
 /** Pods that may wait; the largest cluster has 150,000. */
 const limit = 500_000;
 
@@ -20,13 +25,15 @@ interface Waiting {
 
 /**
  * Pods that wait for a node: the highest priority first, then the oldest. A pod that found none is parked
- * until something changes in the cluster, and then waits out its back-off (1 s to 10 s).
+ * until something changes in the cluster, and then waits out its back-off (1 s to 10 s) while others are served.
  */
 export class SchedulingQueue {
   readonly #clock: Clock;
   readonly #pods = new Map<string, Waiting>();
   readonly #active = new Set<Waiting>();
   readonly #parked = new Set<Waiting>();
+  /** Woken by a change, and still in their back-off. */
+  readonly #early = new Set<Waiting>();
   #heap: Waiting[] = [];
   #order = 0;
   #wake: (() => void) | undefined;
@@ -45,7 +52,7 @@ export class SchedulingQueue {
   add(key: string, priority: number): void {
     const known = this.#pods.get(key);
     if (known !== undefined) {
-      if (this.#parked.has(known)) this.#activate(known);
+      if (this.#parked.has(known)) this.#activate(known, true);
       return;
     }
     if (this.#pods.size >= limit)
@@ -53,7 +60,7 @@ export class SchedulingQueue {
     this.#order += 1;
     const waiting = { key, priority, order: this.#order, failures: 0, notBefore: 0 };
     this.#pods.set(key, waiting);
-    this.#activate(waiting);
+    this.#activate(waiting, false);
   }
 
   /** The pod has a node or is gone. */
@@ -63,6 +70,7 @@ export class SchedulingQueue {
     this.#pods.delete(key);
     this.#active.delete(known);
     this.#parked.delete(known);
+    this.#early.delete(known);
   }
 
   /** No node took the pod: it waits for a change. */
@@ -82,12 +90,12 @@ export class SchedulingQueue {
     if (known === undefined) return;
     known.failures += 1;
     known.notBefore = this.#clock.monotonicMs() + backoffMs(known.failures, backoff);
-    this.#activate(known);
+    this.#activate(known, false);
   }
 
   /** The cluster changed in a way that may make room: every parked pod gets another try. */
   wakeAll(): void {
-    for (const waiting of this.#parked) this.#activate(waiting);
+    for (const waiting of this.#parked) this.#activate(waiting, true);
   }
 
   /** The next pod to try; it stays in the queue until it is removed or parked. Undefined when the signal ends. */
@@ -109,17 +117,25 @@ export class SchedulingQueue {
     this.#timer?.cancel();
   }
 
-  #activate(waiting: Waiting): void {
+  #activate(waiting: Waiting, mayBeEarly: boolean): void {
     this.#parked.delete(waiting);
     if (this.#active.has(waiting)) return;
     this.#active.add(waiting);
     const waitMs = waiting.notBefore - this.#clock.monotonicMs();
-    if (waitMs <= 0) this.#push(waiting);
-    else this.#clock.after(waitMs, () => this.#push(waiting));
+    if (waitMs <= 0) {
+      this.#push(waiting);
+      return;
+    }
+    this.#clock.after(waitMs, () => this.#push(waiting));
+    if (!mayBeEarly) return;
+    this.#early.add(waiting);
+    this.#wake?.();
+    this.#wake = undefined;
   }
 
   #push(waiting: Waiting): void {
     if (!this.#active.has(waiting)) return;
+    this.#early.delete(waiting);
     const heap = this.#heap;
     heap.push(waiting);
     for (let at = heap.length - 1; at > 0; ) {
@@ -141,7 +157,11 @@ export class SchedulingQueue {
       if (!this.#active.delete(top)) continue; // removed while it waited
       return top.key;
     }
-    return undefined;
+    const [early] = this.#early.size > earlyLimit ? [] : this.#early;
+    if (early === undefined) return undefined;
+    this.#early.delete(early);
+    this.#active.delete(early);
+    return early.key;
   }
 
   #sink(): void {
