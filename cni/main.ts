@@ -5,6 +5,7 @@ import { findLink } from "#linux/netlink/links.ts";
 import { NetlinkSocket } from "#linux/netlink/netlink-socket.ts";
 import { writeSysctl } from "#linux/sysctl.ts";
 import { attach, type Attachment, detach, findFault } from "./apply/attach.ts";
+import { bringLoopbackUp } from "./apply/loopback.ts";
 import { LeaseStore } from "./apply/lease-store.ts";
 import {
   type Allocation,
@@ -16,7 +17,7 @@ import {
 } from "./model.ts";
 import { hostVethName } from "./plan/names.ts";
 import { renderMasquerade, renderPortMap, renderPortUnmap } from "./plan/nat-rules.ts";
-import { parseConf, versionOf } from "./plan/parse-conf.ts";
+import { loopbackVersion, parseConf, versionOf } from "./plan/parse-conf.ts";
 import { renderError, renderResult, renderVersions } from "./plan/render-result.ts";
 import { parseSubnetFile, type SubnetFile } from "./plan/subnet-file.ts";
 
@@ -59,9 +60,13 @@ export async function runCni(
 }
 
 async function run(env: Environment, stdin: string, ports: CniPorts, signal: AbortSignal): Promise<string> {
-  switch (env["CNI_COMMAND"]) {
-    case "VERSION":
-      return renderVersions();
+  const command = env["CNI_COMMAND"];
+  if (command === "VERSION") return renderVersions();
+  const loopback = loopbackVersion(stdin);
+  if (loopback !== undefined) {
+    return command === "ADD" ? renderResult(bringLoopbackUp(readNetns(env)), loopback) : "";
+  }
+  switch (command) {
     case "ADD":
       return await add(readKey(env), readNetns(env), parseConf(stdin), ports, signal);
     case "DEL":
@@ -79,7 +84,7 @@ async function run(env: Environment, stdin: string, ports: CniPorts, signal: Abo
     default:
       throw new CniError(
         cniErrorCode.invalidEnvironment,
-        `cannot do CNI_COMMAND "${env["CNI_COMMAND"] ?? ""}": want ADD, DEL, CHECK, GC, STATUS or VERSION`,
+        `cannot do CNI_COMMAND "${command ?? ""}": want ADD, DEL, CHECK, GC, STATUS or VERSION`,
       );
   }
 }

@@ -59,6 +59,12 @@ export function versionOf(text: string): string {
   }
 }
 
+/** The version of a configuration of type `loopback`, which has no network; undefined for every other type. */
+export function loopbackVersion(text: string): CniVersion | undefined {
+  const conf = parseJson(text);
+  return string(conf["type"]) === "loopback" ? parseVersion(conf) : undefined;
+}
+
 /** Reads a result of version 0.3.0 or later. */
 export function parseResult(result: Json): CniResult {
   return {
