@@ -592,3 +592,50 @@ t.test("a token is asked for below its account, and reviews have no table", asyn
   );
   t.equal(table.status, 406);
 });
+
+t.test("server-side apply creates, owns, refuses what others own, and takes it by force", async (t) => {
+  await using server = await testApi();
+  const yaml = { "content-type": "application/apply-patch+yaml" };
+  const apply = (manager: string, data: object, more = "") =>
+    server.ask(
+      "PATCH",
+      `${configMaps}/a?fieldManager=${manager}${more}`,
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, data },
+      yaml,
+    );
+  const first = await apply("one", { x: "1", y: "1" });
+  t.equal(first.status, 201, first.text);
+  t.match(metadataOf(first.json)["managedFields"], [{ manager: "one", operation: "Apply" }]);
+  const again = await apply("one", { x: "1", y: "1" });
+  t.equal(again.status, 200);
+  t.equal(
+    metadataOf(again.json).resourceVersion,
+    metadataOf(first.json).resourceVersion,
+    "nothing changed, nothing written",
+  );
+  const refused = await apply("two", { x: "2" });
+  t.equal(refused.status, 409);
+  t.match(refused.json, {
+    reason: "Conflict",
+    details: { causes: [{ reason: "FieldManagerConflict", field: ".data.x" }] },
+  });
+  const forced = await apply("two", { x: "2" }, "&force=true");
+  t.same(forced.json["data"], { x: "2", y: "1" });
+  const less = await apply("one", { y: "1" });
+  t.same(less.json["data"], { x: "2", y: "1" }, "what another owns now stays");
+  const none = await apply("two", {});
+  t.same(none.json["data"], { y: "1" }, "what nobody else owns goes");
+  const patched = await server.ask(
+    "PATCH",
+    `${configMaps}/a?fieldManager=three`,
+    { data: { y: "3" } },
+    { "content-type": "application/merge-patch+json" },
+  );
+  t.match(
+    JSON.stringify(metadataOf(patched.json)["managedFields"]),
+    /"manager":"three","operation":"Update"/,
+  );
+  const dry = await apply("one", { y: "9" }, "&dryRun=All&force=true");
+  t.same(dry.json["data"], { y: "9" });
+  t.same((await server.ask("GET", `${configMaps}/a`)).json["data"], { y: "3" });
+});

@@ -244,11 +244,11 @@ const cases: readonly Case[] = [
     message: /application\/merge-patch\+json/,
   },
   {
-    name: "server-side apply",
+    name: "an apply without a manager",
     ask: ["PATCH", `${configMaps}/there`, {}, { "content-type": "application/apply-patch+yaml" }],
-    status: 415,
-    reason: "UnsupportedMediaType",
-    message: /server-side apply/,
+    status: 422,
+    reason: "Invalid",
+    message: /fieldManager: Required value: is required for apply patch/,
   },
   {
     name: "a form nobody writes",

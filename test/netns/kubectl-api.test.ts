@@ -85,6 +85,38 @@ for (const version of versions) {
       t.match((await run("delete", "-f", server.file)).out, /"settings" deleted/);
     });
 
+    await t.test("apply on the server, and create what newer ones send as protobuf", async (t) => {
+      await writeFile(server.file, manifest);
+      t.match(
+        (await run("apply", "--server-side", "-f", server.file)).out,
+        /configmap\/settings serverside-applied/,
+      );
+      t.match(
+        (await run("apply", "--server-side", "-f", server.file)).out,
+        /deployment\.apps\/web serverside-applied/,
+      );
+      t.match((await run("rollout", "history", "deployment/web")).out, /deployment\.apps\/web/);
+      t.match((await run("annotate", "deployment/web", "a=b")).out, /annotate/);
+      t.match(
+        (await run("delete", "-f", server.file, "--cascade=foreground", "--wait=false")).out,
+        /deleted/,
+      );
+      t.match((await run("create", "namespace", "other")).out, /namespace\/other created/);
+      t.match((await run("create", "deployment", "two", "--image=nginx", "-n", "other")).out, /two created/);
+      t.match((await run("create", "secret", "generic", "s", "--from-literal=a=b")).out, /secret\/s created/);
+      t.match((await run("get", "secret", "s", "-o", "jsonpath={.data.a}")).out, /^Yg==$/);
+      t.match((await run("get", "all", "-A")).out, /other +deployment\.apps\/two/);
+      t.match(
+        (await run("expose", "deployment", "two", "--port=80", "-n", "other")).out,
+        /service\/two exposed/,
+      );
+      t.match(
+        (await run("run", "pod", "--image=busybox", "--dry-run=server")).out,
+        /pod\/pod created \(server dry run\)/,
+      );
+      t.match((await run("get", "pods", "--chunk-size=1")).out, /No resources found/);
+    });
+
     await t.test("mistakes are told in kubectl's words", async (t) => {
       await writeFile(server.file, manifest.replace("color: red", "color: red\nsize: 1"));
       const strict = await run("apply", "-f", server.file);

@@ -4,6 +4,7 @@ import type { ResourceDefinition, StoredObject } from "../../model.ts";
 import { type Engine, type Reply, type ResourceRequest, timestamp } from "../engine.ts";
 import { admit } from "./admit.ts";
 import { assertValid, nameOf, parseWriteQuery, placed, readObject } from "./incoming.ts";
+import { owned, withEntries } from "./ownership.ts";
 import { current } from "./read.ts";
 import { save } from "./save.ts";
 
@@ -27,7 +28,10 @@ export async function createObject(
   return { kind: "object", status: 201, object: created };
 }
 
-/** Creates an object that came in: names it, fills it in, asks admission, checks it, and stores it. */
+/**
+ * Creates an object that came in: names it, fills it in, asks admission, checks it, and stores it.
+ * @param entries `managedFields` when apply has made them; else the writer owns what it set.
+ */
 export async function create(
   engine: Engine,
   request: ResourceRequest,
@@ -35,6 +39,7 @@ export async function create(
   object: StoredObject,
   dryRun: boolean,
   signal: AbortSignal,
+  entries?: readonly unknown[],
 ): Promise<StoredObject> {
   if ((object.metadata.resourceVersion ?? "") !== "")
     throw badRequest("resourceVersion should not be set on objects to be created");
@@ -50,7 +55,11 @@ export async function create(
     ]);
   for (let tries = 1; ; tries += 1) {
     const name = generated ? base.slice(0, longestBase) + suffix() : nameOf(object);
-    const ready = await prepare(engine, request, definition, named(object, name), dryRun, signal);
+    const filled = await prepare(engine, request, definition, named(object, name), dryRun, signal);
+    const ready =
+      entries === undefined
+        ? owned(engine, request, definition, filled, filled, undefined)
+        : withEntries(filled, entries);
     if (dryRun) {
       const there = await current(engine, definition, ready.metadata.namespace ?? "", name, signal);
       if (there !== undefined) throw alreadyExists(definition, name);

@@ -142,7 +142,8 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function isStored(value: unknown): value is StoredObject {
+/** True for what has the outline of an object. */
+export function isStored(value: unknown): value is StoredObject {
   return isRecord(value) && isRecord(value["metadata"]);
 }
 

@@ -1,6 +1,7 @@
 import { ApiError, badRequest, conflict, notFound } from "../../api-error.ts";
 import type { ResourceDefinition, StoredObject } from "../../model.ts";
 import type { Engine, Reply, ResourceRequest } from "../engine.ts";
+import { applyObject } from "./apply.ts";
 import { checkObject, isRecord, parseWriteQuery, placed } from "./incoming.ts";
 import { current, served } from "./read.ts";
 import { modified, write } from "./update.ts";
@@ -21,6 +22,8 @@ export async function patchObject(
   signal: AbortSignal,
 ): Promise<Reply> {
   const { definition, namespace, name } = request;
+  if (patchType(request) === "application/apply-patch+yaml")
+    return await applyObject(engine, request, signal);
   const { dryRun, level } = parseWriteQuery(request.query);
   const apply = await readPatch(engine, request, definition.model);
   for (let tries = 1; tries <= conflictTries; tries += 1) {
@@ -52,19 +55,13 @@ export async function readPatch(
   request: ResourceRequest,
   model: string,
 ): Promise<(old: unknown) => unknown> {
-  const type = (request.headers["content-type"]?.split(";")[0] ?? "").trim().toLowerCase();
+  const type = patchType(request);
   const { content } = engine.ports;
-  if (type === "application/apply-patch+yaml" || type === "application/apply-patch+cbor")
-    throw new ApiError(
-      415,
-      "UnsupportedMediaType",
-      "server-side apply is not served here yet; use client-side apply (kubectl apply without --server-side)",
-    );
   if (!patchTypes.some((known) => known === type))
     throw new ApiError(
       415,
       "UnsupportedMediaType",
-      `the body of the request was in an unknown format - accepted media types include: ${patchTypes.join(", ")}`,
+      `the body of the request was in an unknown format - accepted media types include: ${[...patchTypes, "application/apply-patch+yaml"].join(", ")}`,
     );
   const patch = content.parseBody("application/json", await request.body()).object;
   if (type === "application/json-patch+json") {
@@ -75,6 +72,10 @@ export async function readPatch(
   return type === "application/merge-patch+json"
     ? (old) => content.mergePatch(old, patch)
     : (old) => content.strategicMergePatch(model, old, patch);
+}
+
+function patchType(request: ResourceRequest): string {
+  return (request.headers["content-type"]?.split(";")[0] ?? "").trim().toLowerCase();
 }
 
 function assertSamePlace(

@@ -6,6 +6,7 @@ import type { Engine, Reply, ResourceRequest } from "../engine.ts";
 import { admit } from "./admit.ts";
 import { create } from "./create.ts";
 import { assertValid, nameOf, parseWriteQuery, placed, readObject } from "./incoming.ts";
+import { owned, withEntries } from "./ownership.ts";
 import { current, served } from "./read.ts";
 import { remove, save } from "./save.ts";
 import { mergeSubresource } from "./subresource.ts";
@@ -55,6 +56,7 @@ export async function updateObject(
 
 /**
  * Writes `incoming` over `before`, or removes the object when that was all it waited for.
+ * @param ownership "given": `incoming` says who owns what, as apply has found out.
  * @returns undefined when another write came in between.
  */
 export async function write(
@@ -64,6 +66,7 @@ export async function write(
   incoming: StoredObject,
   dryRun: boolean,
   signal: AbortSignal,
+  ownership: "track" | "given" = "track",
 ): Promise<StoredObject | undefined> {
   const { definition, subresource } = request;
   const old = served(engine, definition, before).object;
@@ -90,7 +93,11 @@ export async function write(
     },
     signal,
   );
-  const next = definition.strategy.defaults(admitted ?? prepared);
+  const changed = definition.strategy.defaults(admitted ?? prepared);
+  const next =
+    ownership === "given"
+      ? withEntries(changed, incoming.metadata.managedFields)
+      : owned(engine, request, definition, incoming, changed, old);
   assertFinalizers(definition, next, old);
   assertValid(definition, next, errorsOf(definition, subresource, next, old));
   if (isDeepStrictEqual(next, old)) return old;
