@@ -121,6 +121,6 @@ t.test("a file in the static directory runs, outlives the agent, changes and goe
     "its directory gone",
     async () => (await readdir(path.join(folder, "kubelet/pods"))).length === 0,
   );
-  t.equal(second.view.pods().length, 0);
+  await until("nothing in the view", () => second.view.pods().length === 0);
   await second.stop();
 });

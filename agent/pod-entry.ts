@@ -70,6 +70,14 @@ export class PodEntry {
     return { ...this.pod, status: { ...own, conditions: merged } };
   }
 
+  /** An object it refers to changed: what failed for want of it is tried at once. */
+  forgetConfigErrors(): void {
+    for (const [name, { reason }] of this.startFailures) {
+      if (reason === "CreateContainerConfigError") this.startFailures.delete(name);
+    }
+  }
+
+  /** What the plans read. */
   memory(probeState: (containerId: string) => ProbeState | undefined, networkReady: boolean): PodMemory {
     const probes = new Map<string, ProbeState>();
     for (const { id } of this.runtime.containers) {

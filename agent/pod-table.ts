@@ -74,6 +74,16 @@ export class PodTable {
     this.#startStatic(keyText(keyOf(entry.pod)));
   }
 
+  /** Pods that take room on the node, without the one asked about. */
+  admitted(except: string): readonly Pod[] {
+    return [...this.entries.values()]
+      .filter(
+        ({ uid, admitted, verdict, cleaned }) =>
+          uid !== except && admitted && verdict === undefined && !cleaned,
+      )
+      .map(({ pod }) => pod);
+  }
+
   /** The static Pod that a mirror of this name shows. */
   staticByKey(key: string): PodEntry | undefined {
     for (const entry of this.entries.values()) {

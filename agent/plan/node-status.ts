@@ -90,6 +90,19 @@ export function nodeStatus(report: NodeReport, before: NodeStatus | undefined, n
   };
 }
 
+/** What Pods may use in all: the machine's, less what is reserved and the eviction threshold. */
+export function allocatableOf(
+  facts: NodeReport["facts"],
+  use: NodeReport["use"],
+  reservedMemoryBytes: number,
+): { readonly cpuMilli: number; readonly memoryBytes: number; readonly ephemeralStorageBytes: number } {
+  return {
+    cpuMilli: facts.cpus * 1_000,
+    memoryBytes: facts.memoryBytes - reservedMemoryBytes - evictionMemoryBytes,
+    ephemeralStorageBytes: Math.floor(use.diskCapacityBytes * 0.9),
+  };
+}
+
 /** Labels that a node has without being told. */
 export function standardLabels(nodeName: string, architecture: string): Readonly<Record<string, string>> {
   return {

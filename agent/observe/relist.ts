@@ -1,0 +1,87 @@
+import { errorText } from "#lib/log.ts";
+import type { AgentContext } from "../agent-context.ts";
+import type { AgentMetrics } from "../metrics.ts";
+import type { PodTable } from "../pod-table.ts";
+import { podDirectories, removePodDirectory } from "../volumes/pod-volumes.ts";
+
+/** What a full pass touches besides the context. */
+export interface RelistPorts {
+  readonly table: PodTable;
+  readonly metrics: AgentMetrics;
+  /** Every source has told all it has: what nobody named may go. */
+  readonly isComplete: () => boolean;
+  readonly checkMirror: (key: string) => void;
+}
+
+const pauseMs = 100;
+
+/** Full passes over what the runtime has: on demand, and slowly all the time. */
+export class Relister {
+  readonly #context: AgentContext;
+  readonly #ports: RelistPorts;
+  #wanted = Promise.withResolvers<void>();
+
+  constructor(context: AgentContext, ports: RelistPorts) {
+    this.#context = context;
+    this.#ports = ports;
+  }
+
+  /** Asks for a pass soon; several wishes make one. */
+  ask(): void {
+    this.#wanted.resolve();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, config, log } = this.#context;
+    while (!signal.aborted) {
+      this.#wanted = Promise.withResolvers<void>();
+      await this.#pass(signal).catch((cause: unknown) => {
+        if (!signal.aborted) log.warn("cannot list what the runtime has", { cause: errorText(cause) });
+      });
+      await Promise.race([this.#wanted.promise, clock.sleep(config.syncMs, signal).catch(() => undefined)]);
+      await clock.sleep(pauseMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #pass(signal: AbortSignal): Promise<void> {
+    const { runtime, markDirty, log } = this.#context;
+    const { table, metrics, isComplete, checkMirror } = this.#ports;
+    const done = metrics.relistSeconds.startTimer();
+    const [sandboxes, containers] = await Promise.all([
+      runtime.listSandboxes({}, signal),
+      runtime.listContainers({}, signal),
+    ]);
+    for (const uid of table.entries.keys()) markDirty(uid);
+    if (isComplete()) {
+      for (const { podUid: uid, podName: name, podNamespace: namespace } of [...sandboxes, ...containers]) {
+        if (uid === "" || table.entries.has(uid)) continue;
+        log.info("stopping a pod that no source knows", { pod: `${namespace}/${name}`, uid });
+        table.addOrphan({
+          metadata: { name, namespace, uid },
+          spec: { containers: [], terminationGracePeriodSeconds: 1 },
+        });
+      }
+      await this.#removeOrphanDirectories(new Set(sandboxes.map(({ podUid }) => podUid)));
+      for (const key of table.mirrors.keys()) if (table.staticByKey(key) === undefined) checkMirror(key);
+    }
+    metrics.runningPods.set(sandboxes.filter(({ state }) => state === "ready").length);
+    for (const state of ["created", "running", "exited", "unknown"] as const) {
+      const count = containers.filter((container) => container.state === state).length;
+      metrics.runningContainers.set({ container_state: state }, count);
+    }
+    const sources = [...table.entries.values()].map(({ source }) => source);
+    metrics.desiredPods.set({ static: "true" }, sources.filter((source) => source === "file").length);
+    metrics.desiredPods.set({ static: "" }, sources.filter((source) => source === "api").length);
+    done();
+  }
+
+  async #removeOrphanDirectories(alive: ReadonlySet<string>): Promise<void> {
+    const { config, log } = this.#context;
+    for (const uid of await podDirectories(config.rootDir)) {
+      if (alive.has(uid) || this.#ports.table.entries.has(uid)) continue;
+      await removePodDirectory(config.rootDir, uid).catch((cause: unknown) =>
+        log.warn("cannot remove an orphaned pod directory", { uid, cause: errorText(cause) }),
+      );
+    }
+  }
+}
