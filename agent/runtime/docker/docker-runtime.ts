@@ -1,0 +1,623 @@
+import { once } from "node:events";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { type Duplex, PassThrough, Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import Docker, { type ContainerInspectInfo } from "dockerode";
+import { collectOutput } from "../collect-output.ts";
+import { dockerArchive } from "../image-tar.ts";
+import { dockerPauseReference, pauseImage } from "../pause-image.ts";
+import type {
+  ContainerConfig,
+  ContainerStatus,
+  ExecResult,
+  ExecSyncOptions,
+  ImageAuth,
+  ImageStatus,
+  LinuxResources,
+  NetworkAttachment,
+  PodNetwork,
+  ProcessStreams,
+  Runtime,
+  RuntimeEvent,
+  RuntimeStatus,
+  SandboxConfig,
+  SandboxStatus,
+  StreamOptions,
+} from "../runtime.ts";
+import { RuntimeError } from "../runtime.ts";
+import { connectInNetns } from "./connect-in-netns.ts";
+import { demultiplex } from "./demultiplex.ts";
+import { statusOf, toRuntimeError } from "./docker-error.ts";
+import { containerFromDocker, imageFromDocker, sandboxFromDocker } from "./from-docker.ts";
+import { hijack } from "./hijack.ts";
+import { dockerLabel } from "./labels.ts";
+import { sandboxOomScore } from "./oom-score.ts";
+import { formatResolvConf } from "./resolv-conf.ts";
+import { containerToDocker, resourcesToDocker, sandboxToDocker } from "./to-docker.ts";
+
+/** Docker 20.10; older ones lack what we send and are long out of support. */
+const leastApi = 1.41;
+const sandboxStopSeconds = 10;
+const execPollMs = 50;
+
+/** Docker itself as the runtime, without a shim: the names, labels and meanings of cri-dockerd. */
+export class DockerRuntime implements Runtime {
+  readonly name: string = "docker";
+  readonly #docker: Docker;
+  readonly #socketPath: string;
+  readonly #network: PodNetwork;
+  readonly #oomScoreAdj: number = sandboxOomScore();
+  /** Images do not change under their id: asked for once. */
+  readonly #images = new Map<string, ImageStatus>();
+
+  private constructor(docker: Docker, socketPath: string, network: PodNetwork) {
+    this.#docker = docker;
+    this.#socketPath = socketPath;
+    this.#network = network;
+  }
+
+  /**
+   * Connects and checks the version.
+   * @param endpoint `unix:///var/run/docker.sock`, or the path alone.
+   * @throws {RuntimeError} `unavailable` when nobody answers, `unsupported` when Docker is too old.
+   */
+  static async connect(endpoint: string, network: PodNetwork, signal: AbortSignal): Promise<DockerRuntime> {
+    signal.throwIfAborted();
+    const socketPath = endpoint.replace(/^unix:\/\//, "");
+    const docker = new Docker({ socketPath });
+    const version = await docker.version().catch((cause: unknown) => {
+      throw toRuntimeError(`reach Docker at "${socketPath}"`, cause);
+    });
+    const [, minor = "0"] = version.ApiVersion.split(".");
+    if (Number(minor) < Math.round((leastApi - 1) * 100))
+      throw new RuntimeError(
+        "unsupported",
+        `cannot use Docker at "${socketPath}": ${version.Version} is too old (API ${version.ApiVersion}, at least ${leastApi} is needed); install Docker 20.10 or newer`,
+      );
+    return new DockerRuntime(docker, socketPath, network);
+  }
+
+  async version(
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly version: string; readonly apiVersion: string }> {
+    const version = await this.#ask("read the version", signal, () => this.#docker.version());
+    return { name: "docker", version: version.Version, apiVersion: version.ApiVersion };
+  }
+
+  async status(signal: AbortSignal): Promise<RuntimeStatus> {
+    const network = await this.#network.ready();
+    try {
+      const info: unknown = await this.#ask("read the status", signal, () => this.#docker.info());
+      const driver =
+        typeof info === "object" && info !== null && "CgroupDriver" in info ? info.CgroupDriver : undefined;
+      return {
+        runtimeReady: true,
+        networkReady: network.ready,
+        message: network.ready ? "" : `NetworkReady is false: NetworkPluginNotReady: ${network.why}`,
+        cgroupDriver: driver === "systemd" || driver === "cgroupfs" ? driver : undefined,
+      };
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      return {
+        runtimeReady: false,
+        networkReady: network.ready,
+        message: `RuntimeReady is false: DockerDaemonNotReady: ${why}`,
+        cgroupDriver: undefined,
+      };
+    }
+  }
+
+  async runSandbox(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
+    await this.#ensurePauseImage(signal);
+    const body = sandboxToDocker(config, dockerPauseReference, runtimeHandler, this.#oomScoreAdj);
+    const what = `run the sandbox of pod "${config.podName}"`;
+    const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
+    try {
+      await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
+      const info = await this.#ask(what, signal, () => this.#docker.getContainer(id).inspect());
+      await writeFile(info.ResolvConfPath, formatResolvConf(config.dns));
+      if (config.network === "pod") {
+        await this.#network.add(attachmentOf(id, info, config), signal);
+      }
+      return id;
+    } catch (cause) {
+      // What half exists would keep the name taken and its address used.
+      const cleanup = AbortSignal.timeout(30_000);
+      if (config.network === "pod") {
+        await this.#network.delete({ ...attachmentOf(id, undefined, config) }, cleanup).catch(() => {});
+      }
+      await this.#remove(id, cleanup).catch(() => {});
+      throw toRuntimeError(what, cause);
+    }
+  }
+
+  async stopSandbox(id: string, signal: AbortSignal): Promise<void> {
+    const info = await this.#inspect(id, signal);
+    if (info === undefined) return;
+    for (const container of await this.#list("container", { sandboxId: id }, signal)) {
+      if (container.State === "running") await this.stopContainer(container.Id, 0, signal);
+    }
+    if (info.HostConfig.NetworkMode !== "host") {
+      await this.#network.delete(attachmentOf(id, info, podOf(info)), signal);
+    }
+    await this.#stop(id, sandboxStopSeconds, signal);
+  }
+
+  async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
+    await this.stopSandbox(id, signal);
+    for (const container of await this.#list("container", { sandboxId: id }, signal)) {
+      await this.removeContainer(container.Id, signal);
+    }
+    await this.#remove(id, signal);
+  }
+
+  async listSandboxes(
+    filter: { readonly podUid?: string },
+    signal: AbortSignal,
+  ): Promise<readonly SandboxStatus[]> {
+    const found = await this.#list("podsandbox", filter, signal);
+    return await Promise.all(
+      found.map(async (info) => sandboxFromDocker(info, await this.#network.addresses(info.Id))),
+    );
+  }
+
+  async createContainer(
+    sandboxId: string,
+    config: ContainerConfig,
+    sandbox: SandboxConfig,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const what = `create container "${config.name}"`;
+    const holder = await this.#inspect(sandboxId, signal);
+    if (holder === undefined)
+      throw new RuntimeError("not-found", `cannot ${what}: there is no sandbox "${sandboxId}"`);
+    if (!holder.State.Running)
+      throw new RuntimeError("invalid", `cannot ${what}: sandbox "${sandboxId}" is not ready`);
+    const body = containerToDocker(await withSeccompText(config), sandbox, sandboxId);
+    const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
+    return id;
+  }
+
+  async startContainer(id: string, signal: AbortSignal): Promise<void> {
+    const what = `start container "${id}"`;
+    const before = await this.#inspect(id, signal);
+    if (before === undefined) throw new RuntimeError("not-found", `cannot ${what}: there is none`);
+    // Docker would start an ended one again.
+    if (before.State.Status !== "created")
+      throw new RuntimeError("invalid", `cannot ${what}: it is ${before.State.Status}`);
+    await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
+    // Only a container that was started has a log file.
+    const started = await this.#inspect(id, signal);
+    if (started !== undefined) await linkLog(started);
+  }
+
+  async stopContainer(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
+    await this.#stop(id, timeoutSeconds, signal);
+  }
+
+  async removeContainer(id: string, signal: AbortSignal): Promise<void> {
+    const info = await this.#inspect(id, signal);
+    if (info === undefined) return;
+    await this.#remove(id, signal);
+    const link = info.Config.Labels[dockerLabel.logPath] ?? "";
+    if (link !== "") await rm(link, { force: true });
+  }
+
+  async listContainers(
+    filter: { readonly podUid?: string },
+    signal: AbortSignal,
+  ): Promise<readonly ContainerStatus[]> {
+    const found = await this.#list("container", filter, signal);
+    const all = await Promise.all(found.map((info) => this.containerStatus(info.Id, signal)));
+    return all.filter((status) => status !== undefined);
+  }
+
+  async containerStatus(id: string, signal: AbortSignal): Promise<ContainerStatus | undefined> {
+    const info = await this.#inspect(id, signal);
+    if (info === undefined) return undefined;
+    return containerFromDocker(info, await this.imageStatus(info.Image, signal));
+  }
+
+  async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
+    await this.#ask(`update container "${id}"`, signal, () =>
+      this.#docker.getContainer(id).update(resourcesToDocker(resources)),
+    );
+  }
+
+  /** Docker rotates by itself. */
+  async reopenLog(): Promise<void> {}
+
+  async execSync(
+    id: string,
+    command: readonly string[],
+    options: ExecSyncOptions,
+    signal: AbortSignal,
+  ): Promise<ExecResult> {
+    const { socket, inspect } = await this.#startExec(
+      id,
+      command,
+      { stdin: false, stdout: true, stderr: true, tty: false },
+      signal,
+    );
+    const timeout = options.timeoutMs === 0 ? undefined : AbortSignal.timeout(options.timeoutMs);
+    const stop = async (): Promise<void> => {
+      const { Pid: pid } = await inspect();
+      // Docker cannot end what it runs by exec; the pid it tells is the machine's.
+      if (pid > 0) process.kill(pid, "SIGKILL");
+      socket.destroy();
+    };
+    const onTimeout = (): void => void stop().catch(() => socket.destroy());
+    timeout?.addEventListener("abort", onTimeout, { once: true });
+    const output = demultiplex(socket);
+    const [stdout, stderr] = await Promise.all([
+      collectOutput(output.stdout, options.maxOutputBytes),
+      collectOutput(output.stderr, options.maxOutputBytes),
+    ]);
+    timeout?.removeEventListener("abort", onTimeout);
+    if (timeout?.aborted === true)
+      throw new RuntimeError(
+        "timeout",
+        `cannot run "${command.join(" ")}": it did not end in ${options.timeoutMs} ms`,
+      );
+    return { exitCode: await exitCodeOf(inspect, signal), stdout, stderr };
+  }
+
+  async exec(
+    id: string,
+    options: StreamOptions & { readonly command: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<ProcessStreams> {
+    const { socket, inspect, resize } = await this.#startExec(id, options.command, options, signal);
+    const ended = once(socket, "close");
+    const streams = streamsOf(socket, options);
+    return {
+      ...streams,
+      resize,
+      exit: ended.then(() => exitCodeOf(inspect, AbortSignal.timeout(60_000))),
+      close: () => socket.destroy(),
+    };
+  }
+
+  async attach(id: string, options: StreamOptions, signal: AbortSignal): Promise<ProcessStreams> {
+    const info = await this.#inspect(id, signal);
+    if (info?.State.Running !== true)
+      throw new RuntimeError("invalid", `cannot attach to container "${id}": it is not running`);
+    const flag = (on: boolean): string => (on ? "1" : "0");
+    const query = `stream=1&stdin=${flag(options.stdin)}&stdout=${flag(options.stdout)}&stderr=${flag(options.stderr)}`;
+    const socket = await hijack(this.#socketPath, `/containers/${id}/attach?${query}`, {}, signal);
+    const ended = once(socket, "close");
+    const container = this.#docker.getContainer(id);
+    return {
+      ...streamsOf(socket, { ...options, tty: info.Config.Tty }),
+      resize: async ({ width, height }) => {
+        await container.resize({ w: width, h: height });
+      },
+      exit: ended.then(() => 0),
+      close: () => socket.destroy(),
+    };
+  }
+
+  async portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    const info = await this.#inspect(sandboxId, signal);
+    if (info?.State.Running !== true)
+      throw new RuntimeError("not-found", `cannot forward to sandbox "${sandboxId}": it is not ready`);
+    return await connectInNetns(`/proc/${info.State.Pid}/ns/net`, port, signal);
+  }
+
+  async pullImage(
+    image: string,
+    auth: ImageAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly imageRef: string }> {
+    const name = withTag(image);
+    try {
+      signal.throwIfAborted();
+      const authconfig = {
+        username: auth?.username ?? "",
+        password: auth?.password ?? "",
+        serveraddress: auth?.serverAddress ?? "",
+        ...(auth?.identityToken === undefined ? {} : { identitytoken: auth.identityToken }),
+        ...(auth?.registryToken === undefined ? {} : { registrytoken: auth.registryToken }),
+      };
+      const progress = await this.#docker.pull(
+        name,
+        auth === undefined ? { abortSignal: signal } : { authconfig, abortSignal: signal },
+      );
+      await pulled(Readable.from(progress));
+    } catch (cause) {
+      if (signal.aborted) throw signal.reason;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new RuntimeError("image-pull", `cannot pull image "${image}": ${why}`, { cause });
+    }
+    const status = await this.imageStatus(name, signal);
+    if (status === undefined)
+      throw new RuntimeError("image-pull", `cannot find image "${image}" after its pull`);
+    return { imageRef: status.repoDigests[0] ?? status.id };
+  }
+
+  async imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined> {
+    const name = image.replace(/^docker(-pullable)?:\/\//, "");
+    const known = this.#images.get(name);
+    if (known !== undefined) return known;
+    try {
+      const info = await this.#ask(`read image "${image}"`, signal, () =>
+        this.#docker.getImage(name).inspect(),
+      );
+      const status = imageFromDocker({ ...info, user: info.Config?.User ?? "" });
+      if (name.startsWith("sha256:") && this.#images.size < 1_000) this.#images.set(name, status);
+      return status;
+    } catch (cause) {
+      if (isGone(cause)) return undefined;
+      throw cause;
+    }
+  }
+
+  async listImages(signal: AbortSignal): Promise<readonly ImageStatus[]> {
+    this.#images.clear(); // tags move
+    const images = await this.#ask("list images", signal, () => this.#docker.listImages());
+    return images.map((image) =>
+      imageFromDocker({
+        Id: image.Id,
+        RepoTags: image.RepoTags ?? [],
+        RepoDigests: image.RepoDigests ?? [],
+        Size: image.Size,
+        user: "",
+      }),
+    );
+  }
+
+  async removeImage(image: string, signal: AbortSignal): Promise<void> {
+    this.#images.clear();
+    await unlessGone(
+      this.#ask(`remove image "${image}"`, signal, () =>
+        this.#docker.getImage(image).remove({ force: true }),
+      ),
+    );
+  }
+
+  async imageFsInfo(signal: AbortSignal): Promise<{ readonly path: string; readonly usedBytes: number }> {
+    const info: unknown = await this.#ask("read the status", signal, () => this.#docker.info());
+    const root =
+      typeof info === "object" && info !== null && "DockerRootDir" in info ? String(info.DockerRootDir) : "/";
+    const images = await this.listImages(signal);
+    return { path: root, usedBytes: images.reduce((sum, image) => sum + image.sizeBytes, 0) };
+  }
+
+  async *events(signal: AbortSignal): AsyncGenerator<RuntimeEvent, void, undefined> {
+    if (signal.aborted) return;
+    const stream = await this.#ask("follow events", signal, () =>
+      this.#docker.getEvents({
+        abortSignal: signal,
+        filters: JSON.stringify({
+          type: ["container"],
+          event: ["create", "start", "die", "oom", "destroy"],
+          label: [dockerLabel.type],
+        }),
+      }),
+    );
+    try {
+      let text = "";
+      for await (const chunk of stream) {
+        const lines = (text + String(chunk)).split("\n");
+        text = lines.pop() ?? "";
+        for (const line of lines) if (line.trim() !== "") yield parseEvent(line);
+      }
+    } catch (cause) {
+      if (signal.aborted) return;
+      throw toRuntimeError("follow events", cause);
+    }
+    if (!signal.aborted) throw new RuntimeError("unavailable", "Docker ended its stream of events");
+  }
+
+  async close(): Promise<void> {}
+
+  async #ensurePauseImage(signal: AbortSignal): Promise<void> {
+    if ((await this.imageStatus(dockerPauseReference, signal)) !== undefined) return;
+    const archive = dockerArchive(pauseImage(process.arch), dockerPauseReference);
+    const progress = await this.#ask("load the sandbox image", signal, () =>
+      this.#docker.loadImage(Readable.from([archive])),
+    );
+    await pulled(Readable.from(progress));
+  }
+
+  async #startExec(
+    id: string,
+    command: readonly string[],
+    options: StreamOptions,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly socket: Duplex;
+    readonly inspect: () => Promise<Docker.ExecInspectInfo>;
+    readonly resize: (size: { readonly width: number; readonly height: number }) => Promise<void>;
+  }> {
+    const exec = await this.#ask(`run a command in container "${id}"`, signal, () =>
+      this.#docker.getContainer(id).exec({
+        Cmd: [...command],
+        AttachStdin: options.stdin,
+        AttachStdout: options.stdout,
+        AttachStderr: options.stderr,
+        Tty: options.tty,
+      }),
+    );
+    const body = { Detach: false, Tty: options.tty };
+    const socket = await hijack(this.#socketPath, `/exec/${exec.id}/start`, body, signal);
+    return {
+      socket,
+      inspect: () => exec.inspect(),
+      resize: async ({ width, height }) => {
+        await exec.resize({ w: width, h: height });
+      },
+    };
+  }
+
+  async #list(
+    type: "podsandbox" | "container",
+    filter: { readonly podUid?: string; readonly sandboxId?: string },
+    signal: AbortSignal,
+  ): Promise<readonly Docker.ContainerInfo[]> {
+    const label = [
+      `${dockerLabel.type}=${type}`,
+      ...(filter.podUid === undefined ? [] : [`${dockerLabel.podUid}=${filter.podUid}`]),
+      ...(filter.sandboxId === undefined ? [] : [`${dockerLabel.sandboxId}=${filter.sandboxId}`]),
+    ];
+    return await this.#ask("list containers", signal, () =>
+      this.#docker.listContainers({ all: true, filters: { label } }),
+    );
+  }
+
+  async #inspect(id: string, signal: AbortSignal): Promise<ContainerInspectInfo | undefined> {
+    try {
+      return await this.#ask(`read container "${id}"`, signal, () => this.#docker.getContainer(id).inspect());
+    } catch (cause) {
+      if (isGone(cause)) return undefined;
+      throw cause;
+    }
+  }
+
+  async #stop(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
+    try {
+      signal.throwIfAborted();
+      await this.#docker.getContainer(id).stop({ t: timeoutSeconds });
+    } catch (cause) {
+      if (statusOf(cause) !== 304 && statusOf(cause) !== 404) throw toRuntimeError(`stop "${id}"`, cause);
+    }
+  }
+
+  async #remove(id: string, signal: AbortSignal): Promise<void> {
+    await unlessGone(
+      this.#ask(`remove container "${id}"`, signal, () =>
+        this.#docker.getContainer(id).remove({ force: true, v: true }),
+      ),
+    );
+  }
+
+  async #ask<T>(what: string, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    try {
+      return await call();
+    } catch (cause) {
+      throw toRuntimeError(what, cause);
+    }
+  }
+}
+
+function attachmentOf(
+  sandboxId: string,
+  info: ContainerInspectInfo | undefined,
+  pod: Pick<NetworkAttachment, "podName" | "podNamespace" | "podUid" | "portMappings" | "annotations">,
+): NetworkAttachment {
+  const pid = info?.State.Pid ?? 0;
+  return {
+    sandboxId,
+    netnsPath: pid === 0 ? "" : `/proc/${pid}/ns/net`,
+    podName: pod.podName,
+    podNamespace: pod.podNamespace,
+    podUid: pod.podUid,
+    portMappings: pod.portMappings,
+    annotations: pod.annotations,
+  };
+}
+
+/** What is known of a sandbox's Pod without its configuration; the runner remembers the port mappings. */
+function podOf(
+  info: ContainerInspectInfo,
+): Pick<NetworkAttachment, "podName" | "podNamespace" | "podUid" | "portMappings" | "annotations"> {
+  const { Labels: labels } = info.Config;
+  return {
+    podName: labels[dockerLabel.podName] ?? "",
+    podNamespace: labels[dockerLabel.podNamespace] ?? "",
+    podUid: labels[dockerLabel.podUid] ?? "",
+    portMappings: [],
+    annotations: {},
+  };
+}
+
+/** Docker's own log file under the name that log shippers and `kubectl logs` look for. */
+async function linkLog(info: ContainerInspectInfo): Promise<void> {
+  const link = info.Config.Labels[dockerLabel.logPath] ?? "";
+  if (link === "" || info.LogPath === "") return;
+  await mkdir(path.dirname(link), { recursive: true });
+  await rm(link, { force: true });
+  await symlink(info.LogPath, link);
+}
+
+/** Docker wants the text of a seccomp profile, the Pod names its file. */
+async function withSeccompText(config: ContainerConfig): Promise<ContainerConfig> {
+  const { seccomp } = config.security;
+  if (seccomp?.type !== "Localhost") return config;
+  const ref = await readFile(seccomp.ref.replace(/^localhost\//, ""), "utf8");
+  return { ...config, security: { ...config.security, seccomp: { type: "Localhost", ref } } };
+}
+
+function streamsOf(
+  socket: Duplex,
+  options: StreamOptions,
+): Pick<ProcessStreams, "stdin" | "stdout" | "stderr"> {
+  const stdin = options.stdin ? socket : undefined;
+  if (options.tty) return { stdin, stdout: socket.pipe(new PassThrough()), stderr: undefined };
+  const { stdout, stderr } = demultiplex(socket);
+  if (!options.stdout) stdout.resume();
+  if (!options.stderr) stderr.resume();
+  return {
+    stdin,
+    stdout: options.stdout ? stdout : undefined,
+    stderr: options.stderr ? stderr : undefined,
+  };
+}
+
+/** The code is there a moment after the streams have ended. */
+async function exitCodeOf(
+  inspect: () => Promise<Docker.ExecInspectInfo>,
+  signal: AbortSignal,
+): Promise<number> {
+  for (;;) {
+    const info = await inspect();
+    if (!info.Running) return info.ExitCode ?? 0;
+    await delay(execPollMs, undefined, { signal });
+  }
+}
+
+/** Reads the progress of a pull or load to its end. @throws what Docker reports in it. */
+async function pulled(progress: Readable): Promise<void> {
+  let text = "";
+  for await (const chunk of progress) {
+    const lines = (text + String(chunk)).split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line.trim() === "") continue;
+      const message: unknown = JSON.parse(line);
+      if (typeof message === "object" && message !== null && "error" in message)
+        throw new Error(String(message.error));
+    }
+  }
+}
+
+function parseEvent(line: string): RuntimeEvent {
+  const event = JSON.parse(line) as {
+    readonly Actor?: { readonly ID?: string; readonly Attributes?: Readonly<Record<string, string>> };
+  };
+  const attributes = event.Actor?.Attributes ?? {};
+  return {
+    type: attributes[dockerLabel.type] === "podsandbox" ? "sandbox" : "container",
+    podUid: attributes[dockerLabel.podUid] ?? "",
+    containerId: event.Actor?.ID ?? "",
+  };
+}
+
+/** Without a tag Docker would pull every tag there is. */
+function withTag(image: string): string {
+  return /[:@][^/]*$/.test(image.slice(image.lastIndexOf("/"))) ? image : `${image}:latest`;
+}
+
+async function unlessGone(done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (cause) {
+    if (!isGone(cause)) throw cause;
+  }
+}
+
+function isGone(cause: unknown): boolean {
+  return cause instanceof RuntimeError && cause.code === "not-found";
+}
