@@ -214,8 +214,9 @@ export class ApiServer {
 
   async #withinTime<T>(answering: Promise<T>): Promise<T> {
     const { promise, reject } = Promise.withResolvers<never>();
-    const late = new ApiError(504, "Timeout", "request did not complete within the allotted timeout");
-    const cancel = this.#engine.ports.clock.after(requestTimeoutMs, () => reject(late));
+    const cancel = this.#engine.ports.clock.after(requestTimeoutMs, () =>
+      reject(new ApiError(504, "Timeout", "request did not complete within the allotted timeout")),
+    );
     try {
       return await Promise.race([answering, promise]);
     } finally {

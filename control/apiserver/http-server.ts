@@ -79,14 +79,23 @@ export async function serveHttp(
   const track = (socket: Duplex): void => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
+    // Connections to clients that vanished without a word are found and closed by the kernel.
+    if ("setKeepAlive" in socket && typeof socket.setKeepAlive === "function")
+      socket.setKeepAlive(true, 30_000);
     // A peer that vanishes is no reason to fall over.
     socket.on("error", () => socket.destroy());
   };
+  const sessions = new Set<http2.Http2Session>();
   server.on("connection", track);
+  server.on("session", (session: http2.Http2Session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.on("error", () => session.destroy());
+  });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const asked = requestOf(request, options, async () => new Uint8Array());
     const gone = new AbortController();
-    socket.once("close", () => gone.abort());
+    socket.once("close", () => gone.abort("the client is gone"));
     const signal = AbortSignal.any([stop.signal, gone.signal]);
     takeOver(asked, socket, head, signal).catch((cause: unknown) => {
       api.engine.ports.log.warn("an upgraded connection broke", { path: asked.path, why: errorText(cause) });
@@ -107,6 +116,8 @@ export async function serveHttp(
         for (const socket of sockets) socket.destroy();
       });
       if ("closeIdleConnections" in server) server.closeIdleConnections();
+      // GOAWAY: what runs may end, nothing new begins.
+      for (const session of sessions) session.close();
       await closed;
       cancel();
     },
@@ -160,7 +171,7 @@ async function answer(
   stop: AbortSignal,
 ): Promise<void> {
   const gone = new AbortController();
-  response.once("close", () => gone.abort());
+  response.once("close", () => gone.abort("the client is gone"));
   const signal = AbortSignal.any([stop, gone.signal]);
   try {
     const asked = requestOf(request, options, () => readBody(request));
