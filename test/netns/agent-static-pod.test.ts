@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import t from "tap";
+import { Readable } from "node:stream";
+import Docker from "dockerode";
+import t, { type Test } from "tap";
+import { lineText } from "../../agent/apply/termination-message.ts";
 import { flags } from "../../agent/config.ts";
 import { runAgent } from "../../agent/main.ts";
 import type { AgentPod, AgentView } from "../../agent/model.ts";
@@ -13,14 +16,14 @@ import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { jsonLog, noLog } from "#lib/log.ts";
 import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
+import { DockerRuntime } from "../../agent/runtime/docker/docker-runtime.ts";
+import type { PodNetwork, Runtime } from "../../agent/runtime/runtime.ts";
 import { testContainerd } from "../support/containerd.ts";
+import { testDockerd } from "../support/dockerd.ts";
 import { enterNetns } from "../support/enter-netns.ts";
-import { busyboxImage } from "../support/image-tar.ts";
+import { busyboxArchive, busyboxImage } from "../support/image-tar.ts";
+import { run } from "../support/run-command.ts";
 
-const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
-  (file) => !existsSync(file),
-);
-const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && `needs ${missing}`;
 t.setTimeout(300_000);
 const image = "docker.io/keelson/busybox:1";
 const log = process.env["AGENT_LOG"] === undefined ? noLog : jsonLog("agent", "debug");
@@ -65,15 +68,75 @@ async function until(
   }
 }
 
-t.test("a static Pod runs on a real containerd and leaves nothing", { skip, timeout: 300_000 }, async (t) => {
-  await using containerd = await testContainerd("agent");
+/** A runtime with the test image, in a machine of its own. */
+interface Ready extends AsyncDisposable {
+  readonly runtime: Runtime;
+  readonly directory: string;
+  readonly ip: RegExp;
+}
+
+async function onContainerd(signal: AbortSignal): Promise<Ready> {
+  const containerd = await testContainerd("agent");
   enterNetns(containerd.netns);
-  const signal = AbortSignal.timeout(120_000);
   const runtime = await CriRuntime.connect(containerd.endpoint, signal);
   const channel = new Channel(containerd.endpoint, criCodec());
   await importImage(channel, busyboxImage(), image, signal);
   channel.close();
-  const folder = containerd.directory;
+  return {
+    ...containerd,
+    runtime,
+    ip: /^10\.88\.7\./,
+    [Symbol.asyncDispose]: () => containerd[Symbol.asyncDispose](),
+  };
+}
+
+async function onDocker(signal: AbortSignal): Promise<Ready> {
+  const dockerd = await testDockerd("agentd");
+  const docker = new Docker({ socketPath: dockerd.endpoint.replace("unix://", "") });
+  for await (const _ of await docker.loadImage(Readable.from([busyboxArchive("keelson/busybox:1")])));
+  const runtime = await DockerRuntime.connect(dockerd.endpoint, loopbackNetwork(), signal);
+  return {
+    ...dockerd,
+    runtime,
+    ip: /^127\.0\.0\.1$/,
+    [Symbol.asyncDispose]: () => dockerd[Symbol.asyncDispose](),
+  };
+}
+
+/** A network that only brings the loopback up. */
+function loopbackNetwork(): PodNetwork {
+  const attached = new Set<string>();
+  return {
+    ready: async () => ({ ready: true }),
+    add: async ({ sandboxId, netnsPath }) => {
+      await run("nsenter", `--net=${netnsPath}`, "ip", "link", "set", "lo", "up");
+      attached.add(sandboxId);
+      return { ips: ["127.0.0.1"] };
+    },
+    delete: async ({ sandboxId }) => void attached.delete(sandboxId),
+    addresses: async (sandboxId) => (attached.has(sandboxId) ? ["127.0.0.1"] : []),
+  };
+}
+
+const runtimes = [
+  {
+    name: "containerd",
+    needs: ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"],
+    open: onContainerd,
+  },
+  { name: "Docker", needs: ["/usr/sbin/dockerd", "/bin/busybox"], open: onDocker },
+];
+for (const { name, needs, open } of runtimes) {
+  const missing = needs.find((file) => !existsSync(file));
+  const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && `needs ${missing}`;
+  t.test(`a static Pod runs on a real ${name} and leaves nothing`, { skip, timeout: 300_000 }, async (t) => {
+    const signal = AbortSignal.timeout(120_000);
+    await using ready = await open(signal);
+    await story(t, ready, signal);
+  });
+}
+
+async function story(t: Test, { runtime, directory: folder, ip }: Ready, signal: AbortSignal): Promise<void> {
   const cgroupRoot = `/${path.basename(folder)}`;
   await mkdir(`${folder}/manifests`);
   const config = parseFlags("agent", flags, [
@@ -109,19 +172,16 @@ t.test("a static Pod runs on a real containerd and leaves nothing", { skip, time
   const pod = (): AgentPod | undefined => agent.view.podByName("default", "web-node-a");
   const statusOf = (name: string) => pod()?.pod.status?.containerStatuses?.find((one) => one.name === name);
   await until("web runs", () => statusOf("web")?.state?.running !== undefined);
-  const ip = pod()?.pod.status?.podIP ?? "";
-  t.match(ip, /^10\.88\.7\./);
-  await until("its log is there", () =>
-    /10\.88\.7\./.test(
-      readFileSync(pod()?.containers.get("web")?.logPath ?? "", "utf8")
-        .split("\n")
-        .at(-2) ?? "",
-    ),
-  );
+  t.match(pod()?.pod.status?.podIP ?? "", ip);
+  const log0 = (): string => readFileSync(pod()?.containers.get("web")?.logPath ?? "", "utf8");
+  await until("its log is there", () => log0().includes(pod()?.pod.status?.podIP ?? "-"));
   const said = readFileSync(
     `${folder}/links/${readdirSync(`${folder}/links`).find((name) => name.includes("_web-")) ?? ""}`,
     "utf8",
-  );
+  )
+    .split("\n")
+    .map(lineText)
+    .join("");
   t.match(said, /app="web"/, "the downward API volume");
   t.match(said, /made/, "the subPath of a tmpfs emptyDir");
   t.match(said, /192\.0\.2\.7\tother/, "hostAliases in /etc/hosts");
@@ -162,4 +222,4 @@ t.test("a static Pod runs on a real containerd and leaves nothing", { skip, time
   await second.stop();
   await runtime.close();
   await removeCgroup(cgroups, cgroupRoot);
-});
+}
