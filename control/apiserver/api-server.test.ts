@@ -639,3 +639,19 @@ t.test("server-side apply creates, owns, refuses what others own, and takes it b
   t.same(dry.json["data"], { y: "9" });
   t.same((await server.ask("GET", `${configMaps}/a`)).json["data"], { y: "3" });
 });
+
+t.test("every request is observed once, under a bounded set of names", async (t) => {
+  const seen: string[] = [];
+  await using server = await testApi({
+    ports: {
+      observe: ({ verb, resource, subresource, code }) =>
+        seen.push([verb, resource, subresource, code].join(" ")),
+    },
+  });
+  await server.ask("POST", configMaps, configMap("a"));
+  await server.ask("GET", `${configMaps}/a`);
+  await server.ask("GET", "/api/v1/namespaces/default/made-up");
+  await server.ask("GET", "/version");
+  await server.ask("GET", `${configMaps}/%zz`);
+  t.same(seen, ["create configmaps  201", "get configmaps  200", "list   404", "get   200", "   400"]);
+});

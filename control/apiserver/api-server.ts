@@ -73,9 +73,11 @@ export class ApiServer {
   async handle(request: ServerRequest, signal: AbortSignal): Promise<ServerResponse> {
     const auditId = request.headers["audit-id"] ?? randomUUID();
     const warnings: string[] = [];
+    const startedMs = this.#engine.ports.clock.monotonicMs();
     const response = await this.#answer(request, warnings, signal).catch((cause: unknown) =>
       this.#refusal(cause, request),
     );
+    this.#observe(request, response.status, startedMs);
     return {
       ...response,
       headers: {
@@ -212,6 +214,22 @@ export class ApiServer {
     throw notAllowed(method, `${definition.plural}/${subresource}`);
   }
 
+  #observe(request: ServerRequest, code: number, startedMs: number): void {
+    const { observe, clock } = this.#engine.ports;
+    if (observe === undefined) return;
+    const seconds = (clock.monotonicMs() - startedMs) / 1_000;
+    const none = { verb: "", group: "", version: "", resource: "", subresource: "", code, seconds };
+    const named = targetOf(request);
+    if (named === undefined) return observe(none);
+    const { target, verb } = named;
+    if (target.kind === "path") return observe({ ...none, verb });
+    const { group, version, resource, subresource } = target;
+    const definition = this.#engine.registry.find(group, version, resource);
+    const known = subresource === "" || definition?.subresources.some((each) => each === subresource);
+    if (definition === undefined || known !== true) return observe({ ...none, verb });
+    observe({ verb, group, version, resource, subresource, code, seconds });
+  }
+
   async #withinTime<T>(answering: Promise<T>): Promise<T> {
     const { promise, reject } = Promise.withResolvers<never>();
     const cancel = this.#engine.ports.clock.after(requestTimeoutMs, () =>
@@ -250,6 +268,17 @@ export class ApiServer {
         ...(error.code === 401 ? { "www-authenticate": 'Bearer realm="keelson"' } : {}),
       },
     };
+  }
+}
+
+/** What a request is for; undefined when its path cannot be read. */
+function targetOf(request: ServerRequest): { readonly target: Target; readonly verb: string } | undefined {
+  try {
+    const { pathname, query } = splitPath(request.path);
+    const target = parseTarget(pathname);
+    return { target, verb: verbOf(request.method, target, query) };
+  } catch {
+    return undefined;
   }
 }
 

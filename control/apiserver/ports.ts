@@ -36,6 +36,8 @@ export interface ApiServerPorts {
   readonly documents?: ReadonlyMap<string, () => unknown>;
   /** What `/metrics` answers. */
   readonly metrics?: () => Promise<string>;
+  /** Called once for each request, when its answer begins: for metrics. */
+  readonly observe?: (request: ObservedRequest) => void;
   /** Reaches nodes for logs, exec, attach and portforward; without it those answer 503. */
   readonly kubelet?: KubeletClient;
   /** Further checks of `/readyz`, by name; a text says what is wrong. */
@@ -44,6 +46,20 @@ export interface ApiServerPorts {
   readonly serverAddress?: string;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** What metrics count a request by. Bounded: names of objects and paths are not in it. */
+export interface ObservedRequest {
+  /** As RBAC names it; "" when the request was refused before that was known. */
+  readonly verb: string;
+  readonly group: string;
+  readonly version: string;
+  /** "" for what is no resource, and for resources that do not exist. */
+  readonly resource: string;
+  readonly subresource: string;
+  readonly code: number;
+  /** From the request to the start of its answer; a watch's life is not in it. */
+  readonly seconds: number;
 }
 
 /** A request for a kind that is not stored. */
