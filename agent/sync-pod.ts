@@ -59,6 +59,7 @@ export async function syncPod(
   const pod = entry.withStatus();
   const plan = planPod(pod, entry.runtime, memoryOf(context, entry), now);
   sayBackOff(context, entry, plan);
+  sayNetwork(context, entry);
   let again = false;
   // The status is computed before slow actions too, so that users see what is waited for.
   report(context, entry, ports);
@@ -263,6 +264,20 @@ function sayBackOff(context: AgentContext, entry: PodEntry, plan: PodPlan): void
       `Back-off restarting failed container ${name} in pod ${pod.metadata?.name}_${pod.metadata?.namespace}(${entry.uid})`,
       fieldPathOf(spec),
     );
+  }
+}
+
+/** A Pod that has to wait for the Pod network is told so, once. */
+function sayNetwork(context: AgentContext, entry: PodEntry): void {
+  const waits =
+    !context.node.networkReady() &&
+    entry.pod.spec?.hostNetwork !== true &&
+    entry.runtime.sandboxes.length === 0 &&
+    !mustStop(entry.withStatus(), memoryOf(context, entry));
+  if (!waits) entry.said.delete("network");
+  else if (saysNew(entry, "network", "waits")) {
+    const message = "network is not ready: container runtime network not ready: NetworkReady=false";
+    podEvent(context, entry.pod, "Warning", "NetworkNotReady", message);
   }
 }
 

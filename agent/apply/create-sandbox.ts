@@ -20,6 +20,15 @@ export async function createSandbox(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { pod } = entry;
+  if (attempt > 0) {
+    podEvent(
+      context,
+      pod,
+      "Normal",
+      "SandboxChanged",
+      "Pod sandbox changed, it will be killed and re-created.",
+    );
+  }
   try {
     const config = await sandboxOf(context, entry, attempt);
     for (const { reason, message } of podDns(

@@ -119,11 +119,20 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     "--cluster-dns=10.96.0.10",
     "--healthz-port=0",
   ]);
-  const agent = runAgent(
-    config,
-    { log, clock: systemClock, random: () => 0.5, client: own, runtime },
-    stop.signal,
-  );
+  const startAgent = () => {
+    const stopAgent = new AbortController();
+    const either = AbortSignal.any([stop.signal, stopAgent.signal]);
+    const ports = { log, clock: systemClock, random: () => 0.5, client: own, runtime };
+    const ended = runAgent(config, ports, either);
+    return {
+      ended,
+      end: async (): Promise<void> => {
+        stopAgent.abort();
+        await ended;
+      },
+    };
+  };
+  let agent = startAgent();
   const get = (name: string) =>
     admin.get(pods, { namespace: "default", name }, signal).catch((cause: unknown) => {
       if (isReason(cause, "NotFound")) return undefined;
@@ -239,6 +248,26 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     await until("Ready again", async () => (await condition("web", "Ready"))?.status === "True");
   });
 
+  await t.test("a new agent restarts nothing, and Ready stays true", async (t) => {
+    const before = await get("web");
+    await agent.end();
+    agent = startAgent();
+    const watched = Date.now();
+    const seen = new Set<string>();
+    while (Date.now() - watched < 2_500) {
+      seen.add((await condition("web", "Ready"))?.status ?? "");
+      await systemClock.sleep(20, signal);
+    }
+    t.same([...seen], ["True"]);
+    const after = await get("web");
+    t.equal(
+      after?.status?.containerStatuses?.[0]?.containerID,
+      before?.status?.containerStatuses?.[0]?.containerID,
+    );
+    t.equal(after?.status?.containerStatuses?.[0]?.restartCount, 0);
+    t.equal(after?.status?.podIP, before?.status?.podIP);
+  });
+
   await t.test("a static Pod shows as a mirror, which comes back when it is deleted", async (t) => {
     await writeFile(
       `${folder}/manifests/static.yaml`,
@@ -299,7 +328,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
   });
 
   stop.abort();
-  await agent;
+  await agent.ended;
   await control;
   await Promise.all([admin.close(), own.close(), runtime.close()]);
   await removeCgroup(await findCgroups(), cgroupRoot);
