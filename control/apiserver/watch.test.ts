@@ -209,7 +209,7 @@ t.test("a watcher that does not read loses its watch, not the server its memory"
   const { CachedObject } = await import("./cache/cached-object.ts");
   for (let at = 0; at < 10_001; at += 1) {
     const object = new CachedObject("registry/configmaps/default/x", configMap("x"), BigInt(1_000 + at));
-    kind.apply(object.key, object, object.revision);
+    kind.apply(object.key, object, object.revision, 0);
   }
   t.equal(await watching.text(), "end");
   t.equal(kind.watchers, 0);

@@ -8,10 +8,18 @@ export class CacheEvent {
   /** Undefined after a delete. */
   readonly now: CachedObject | undefined;
   readonly before: CachedObject | undefined;
+  /** When the cache learned of it, by the monotonic clock. */
+  readonly atMs: number;
   #lines = new Map<string, Uint8Array>();
   #gone: CachedObject | undefined;
 
-  constructor(revision: bigint, now: CachedObject | undefined, before: CachedObject | undefined) {
+  constructor(
+    revision: bigint,
+    now: CachedObject | undefined,
+    before: CachedObject | undefined,
+    atMs: number,
+  ) {
+    this.atMs = atMs;
     this.revision = revision;
     this.now = now;
     this.before = before;
@@ -40,8 +48,11 @@ export type Delivery =
   | { readonly kind: "event"; readonly event: CacheEvent }
   | { readonly kind: "bookmark"; readonly revision: bigint };
 
-/** Events that are kept for watches that start in the past, for each kind. */
+/** Events that are kept for watches that start in the past, for each kind: at most so many, and so long. */
 const historyLimit = 10_000;
+const historyAgeMs = 300_000;
+/** So many are kept however old they are: a kind that rarely changes costs nothing. */
+const historyKept = 100;
 /** Deliveries that may wait for one watcher. */
 const watcherLimit = 10_000;
 
@@ -88,8 +99,9 @@ export class KindCache {
     this.#watchers.clear();
   }
 
-  apply(key: string, now: CachedObject | undefined, revision: bigint): void {
-    const event = new CacheEvent(revision, now, this.#objects.get(key));
+  /** @param atMs the monotonic time. */
+  apply(key: string, now: CachedObject | undefined, revision: bigint, atMs: number): void {
+    const event = new CacheEvent(revision, now, this.#objects.get(key), atMs);
     if (now === undefined) {
       this.#objects.delete(key);
       this.#sorted = undefined;
@@ -102,10 +114,7 @@ export class KindCache {
       } else this.#sorted = undefined;
     }
     this.#history.push(event);
-    if (this.#history.length > historyLimit) {
-      const dropped = this.#history.splice(0, historyLimit / 10);
-      this.#historyFrom = dropped.at(-1)?.revision ?? this.#historyFrom;
-    }
+    this.#trim(atMs);
     for (const watcher of this.#watchers) watcher.push({ kind: "event", event });
   }
 
@@ -122,6 +131,16 @@ export class KindCache {
     let at = this.#history.length;
     while (at > 0 && (this.#history[at - 1]?.revision ?? 0n) > from) at -= 1;
     return { past: this.#history.slice(at), queue };
+  }
+
+  #trim(nowMs: number): void {
+    const isOld = (at: number): boolean =>
+      at < this.#history.length - historyKept && (this.#history[at]?.atMs ?? nowMs) < nowMs - historyAgeMs;
+    let count = this.#history.length > historyLimit ? historyLimit / 10 : 0;
+    while (isOld(count)) count += 1;
+    if (count === 0) return;
+    const dropped = this.#history.splice(0, count);
+    this.#historyFrom = dropped.at(-1)?.revision ?? this.#historyFrom;
   }
 
   unsubscribe(queue: ChangeQueue<Delivery>): void {

@@ -135,7 +135,8 @@ export class ObjectCache {
     const kind = this.#kindOf(key);
     if (kind !== undefined) {
       const now = change.type === "put" ? this.#tryParse(change.entry) : undefined;
-      if (change.type === "delete" || now !== undefined) kind.apply(key, now, revision);
+      if (change.type === "delete" || now !== undefined)
+        kind.apply(key, now, revision, this.#clock.monotonicMs());
     }
     this.#advance(revision);
   }
