@@ -16,6 +16,8 @@ export interface CgroupMounts {
   readonly version: 1 | 2;
   /** Controller -> mount point; on v2 every controller has the same. */
   readonly controllers: ReadonlyMap<string, string>;
+  /** Every mounted hierarchy, those that we limit nothing in too: runtimes make groups in all of them. */
+  readonly hierarchies: readonly string[];
 }
 
 const used = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio"];
@@ -24,7 +26,7 @@ const cgroup2Magic = 0x6367_7270;
 /** Finds the mounted hierarchies under `/sys/fs/cgroup`. */
 export async function findCgroups(root = "/sys/fs/cgroup"): Promise<CgroupMounts> {
   if ((await statfs(root)).type === cgroup2Magic) {
-    return { version: 2, controllers: new Map(used.map((name) => [name, root])) };
+    return { version: 2, controllers: new Map(used.map((name) => [name, root])), hierarchies: [root] };
   }
   const entries = await readdir(root);
   const controllers = new Map<string, string>();
@@ -32,7 +34,7 @@ export async function findCgroups(root = "/sys/fs/cgroup"): Promise<CgroupMounts
     const entry = entries.find((candidate) => candidate.split(",").includes(name));
     if (entry !== undefined) controllers.set(name, path.join(root, entry));
   }
-  return { version: 1, controllers };
+  return { version: 1, controllers, hierarchies: entries.map((entry) => path.join(root, entry)) };
 }
 
 /** Makes the cgroup in every hierarchy, its parents too, and writes its limits. */
@@ -68,7 +70,7 @@ export async function ensureCgroup(
 
 /** Removes the cgroup and what is below it. A group with processes stays. */
 export async function removeCgroup(cgroups: CgroupMounts, group: string): Promise<void> {
-  for (const directory of directoriesOf(cgroups, group)) await removeTree(directory);
+  for (const hierarchy of cgroups.hierarchies) await removeTree(path.join(hierarchy, group));
 }
 
 /** The names of the groups directly below. */
