@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { createServer as createPlainServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import type { Duplex } from "node:stream";
@@ -13,22 +13,15 @@ import { accessFor } from "./access.ts";
 import { Authenticator } from "./authenticate.ts";
 import { Authorizer } from "./authorize.ts";
 import { HttpError } from "./http-error.ts";
-import { type RoutePorts, send, serveRequest, writeHealth } from "./routes.ts";
+import { type RoutePorts, send, serveRequest } from "./routes.ts";
 import { servingCertificate } from "./serving-certificate.ts";
 import { UsageReader } from "./stats.ts";
 import { serveUpgrade } from "./upgrades.ts";
 
-/** What of the agent's settings the server reads. `port` and `healthzPort`: 0 for any free one, -1 for none. */
+/** What of the agent's settings the server reads. `port` 0 is any free one. */
 export type ServerConfig = Pick<
   AgentConfig,
-  | "rootDir"
-  | "address"
-  | "port"
-  | "healthzBindAddress"
-  | "healthzPort"
-  | "tlsCertFile"
-  | "tlsPrivateKeyFile"
-  | "clientCaFile"
+  "rootDir" | "address" | "port" | "tlsCertFile" | "tlsPrivateKeyFile" | "clientCaFile"
 >;
 
 /** What the server stands on. */
@@ -46,7 +39,6 @@ export interface ServerPorts {
 /** A server that listens. */
 export interface RunningServer {
   readonly port: number;
-  readonly healthzPort: number;
   /** Resolves after the signal, when every connection is closed. */
   readonly closed: Promise<void>;
 }
@@ -54,7 +46,7 @@ export interface RunningServer {
 /** Clients and proxies keep idle connections open this long. */
 const idleMs = 90_000;
 
-/** Starts the node's server (HTTPS, 10250) and its plain health port (10248). They stop with the signal. */
+/** Starts the node's server (HTTPS, 10250). It stops with the signal. */
 export async function startServer(
   config: ServerConfig,
   ports: ServerPorts,
@@ -94,18 +86,9 @@ export async function startServer(
       await serveUpgrade(ports, url, request, socket, head, ended);
     });
   });
-  const health = createPlainServer((request, response) => {
-    if (/^\/healthz(\/|$)/.test(request.url ?? "")) writeHealth(ports.view, response);
-    else send(response, 404, "text/plain", "404 page not found\n");
-  });
   await listen(server, config.port, config.address);
-  await listen(health, config.healthzPort, config.healthzBindAddress);
   ports.log.info("serves the node's API", { address: config.address, port: portOf(server) });
-  return {
-    port: portOf(server),
-    healthzPort: portOf(health),
-    closed: Promise.all([closed(server, signal), closed(health, signal)]).then(() => {}),
-  };
+  return { port: portOf(server), closed: closed(server, signal) };
 }
 
 /** Who may pass. */
@@ -202,7 +185,6 @@ function closing(stream: { once(event: "close", listener: () => void): unknown }
 }
 
 async function listen(server: Server, port: number, address: string): Promise<void> {
-  if (port < 0) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", (cause) =>
     reject(new Error(`cannot listen on ${address}:${port}: ${cause.message}`, { cause })),

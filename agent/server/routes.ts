@@ -76,7 +76,7 @@ export async function serveRequest(
 }
 
 /** `ok`, or 500 with what is stuck. */
-export function writeHealth(view: AgentView, response: ServerResponse): void {
+function writeHealth(view: AgentView, response: ServerResponse): void {
   const health = view.healthy();
   if (health.ok) send(response, 200, "text/plain; charset=utf-8", "ok");
   else

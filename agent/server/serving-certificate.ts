@@ -24,7 +24,7 @@ export async function servingCertificate(
   try {
     return await readPair(certFile, keyFile);
   } catch {
-    const made = await selfSigned(nodeName);
+    const made = await selfSignedCertificate(nodeName, "serverAuth");
     await mkdir(directory, { recursive: true, mode: 0o755 });
     await writeFile(keyFile, made.key, { mode: 0o600 });
     await writeFile(certFile, made.cert, { mode: 0o644 });
@@ -37,7 +37,11 @@ async function readPair(certFile: string, keyFile: string): Promise<ServingCerti
   return { cert, key };
 }
 
-async function selfSigned(nodeName: string): Promise<ServingCertificate> {
+/** A certificate for a year that signs itself, for this machine's addresses. @param name its common name. */
+export async function selfSignedCertificate(
+  name: string,
+  usage: "serverAuth" | "clientAuth",
+): Promise<ServingCertificate> {
   // Loaded when a certificate is made: the libraries are large and most starts need none.
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");
@@ -50,17 +54,17 @@ async function selfSigned(nodeName: string): Promise<ServingCertificate> {
   const now = Date.now();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned(
     {
-      name: `CN=${nodeName}`,
+      name: `CN=${name}`,
       notBefore: new Date(now - 3_600_000),
       notAfter: new Date(now + yearMs),
       signingAlgorithm: algorithm,
       keys,
       extensions: [
         new x509.SubjectAlternativeNameExtension([
-          { type: "dns", value: nodeName },
+          { type: "dns", value: name },
           ...[...new Set(["127.0.0.1", ...addresses])].map((value) => ({ type: "ip" as const, value })),
         ]),
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage[usage]]),
       ],
     },
     webcrypto,
