@@ -456,3 +456,38 @@ t.test("a full disk refuses the write, says so, and nothing else changes", async
   t.equal((await server.ask("DELETE", `${configMaps}/a`)).status, 200);
   await store.close();
 });
+
+t.test("hostile shapes are refused and the server goes on", async (t) => {
+  await using server = await testApi();
+  const deep = "[".repeat(200_000) + "]".repeat(200_000);
+  const shapes = [
+    `{"metadata":{"name":"a"},"data":${deep}}`,
+    `{"metadata":{"name":"a"},"data":{"x":${deep}}}`,
+    deep,
+    '{"metadata":{"name":"a","labels":{"__proto__":{"x":1}}}}',
+    '{"metadata":{"name":"a","__proto__":{"name":"b"}},"__proto__":{"kind":"Pod"},"data":7}',
+    '{"metadata":[],"data":{}}',
+    '{"metadata":{"name":{"a":1}}}',
+    "\u0000\u0001",
+    '"text"',
+    "null",
+  ];
+  for (const shape of shapes) {
+    const posted = await server.ask("POST", configMaps, shape);
+    t.ok(posted.status >= 400 && posted.status < 600, `${posted.status} for ${shape.slice(0, 60)}`);
+    t.equal(posted.json["kind"], "Status");
+  }
+  const bomb = Array.from(
+    { length: 12 },
+    (_, at) => `l${at}: &l${at} [${`*l${at - 1},`.repeat(9).slice(0, -1)}]`,
+  );
+  const yaml = ["l0: &l0 [a,a,a,a,a,a,a,a,a]", ...bomb.slice(1)].join("\n");
+  const started = performance.now();
+  const answer = await server.ask("POST", configMaps, yaml, { "content-type": "application/yaml" });
+  t.ok(answer.status >= 400, `${answer.status}`);
+  t.ok(performance.now() - started < 5_000, "a small text does not become a large object");
+  await server.ask("POST", configMaps, configMap);
+  const patch = await server.ask("PATCH", `${configMaps}/a`, `{"data":${deep}}`, merge);
+  t.ok(patch.status >= 400);
+  t.equal((await server.ask("GET", `${configMaps}/a`)).status, 200);
+});
