@@ -246,11 +246,14 @@ export class ApiServer {
     const error =
       cause instanceof ApiError
         ? cause
-        : cause instanceof URIError
-          ? new ApiError(400, "BadRequest", `cannot read the path: ${cause.message}`)
-          : new ApiError(500, "InternalError", `Internal error occurred: ${errorText(cause)}`, {
-              causes: [{ message: errorText(cause) }],
-            });
+        : cause instanceof RangeError && cause.message.includes("call stack")
+          ? // Only a body nested a hundred thousand deep gets there.
+            new ApiError(400, "BadRequest", "json: exceeded max depth")
+          : cause instanceof URIError
+            ? new ApiError(400, "BadRequest", `cannot read the path: ${cause.message}`)
+            : new ApiError(500, "InternalError", `Internal error occurred: ${errorText(cause)}`, {
+                causes: [{ message: errorText(cause) }],
+              });
     if (error.code >= 500 && error.code !== 504)
       this.#engine.ports.log.error("cannot answer a request", {
         method: request.method,
