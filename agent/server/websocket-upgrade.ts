@@ -38,7 +38,11 @@ export async function upgradeToWebSocket(
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
-    handleProtocols: () => (protocol === "" ? false : protocol),
+  });
+  // Kubernetes' tunnel protocol has a slash in its name, which `ws` refuses to read: it is chosen here.
+  delete request.headers["sec-websocket-protocol"];
+  server.on("headers", (headers) => {
+    if (protocol !== "") headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
   });
   const { promise, resolve } = Promise.withResolvers<WebSocket>();
   server.handleUpgrade(request, socket, head, resolve);

@@ -14,9 +14,9 @@ import { fakeView } from "../../agent/server/fake-view.ts";
 import { serveUpgrade } from "../../agent/server/upgrades.ts";
 
 const folder = "/usr/lib/google-cloud-sdk/bin";
-const releases = (process.env["KUBECTLS"] ?? "1.27,1.29,1.30,1.31,1.33").split(",").filter((release) =>
-  existsSync(`${folder}/kubectl.${release}`),
-);
+const releases = (process.env["KUBECTLS"] ?? "1.27,1.29,1.30,1.31,1.33")
+  .split(",")
+  .filter((release) => existsSync(`${folder}/kubectl.${release}`));
 const skip = releases.length === 0 && `needs kubectl in ${folder}`;
 t.setTimeout(240_000);
 
@@ -25,12 +25,14 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
   const runtime = new FakeRuntime(systemClock);
   const awake = setInterval(() => {}, 1_000);
   const view = await fakeView(runtime, "nc -ll -p 8080 -e /bin/cat", "/nowhere", signal);
+  const upgrades: string[] = [];
   const server = createServer((request, response) => {
     const answer = answers(view)[(request.url ?? "").split("?")[0] ?? ""];
     response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify(answer ?? {}));
   });
   server.on("upgrade", (request, socket, head) => {
+    upgrades.push(request.headers["sec-websocket-protocol"] ?? "SPDY");
     const url = new URL(request.url ?? "", "http://node");
     const action = url.pathname.split("/").at(-1)?.replace("portforward", "portForward");
     const container = action === "portForward" ? "" : "/main";
@@ -68,6 +70,8 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
     const missing = await kubectl(["exec", "web", "-c", "main", "--", "nonsense"]);
     t.equal(missing.code, 127, `${release}: a command that is not there`);
     t.equal(await forward(release, port), "echo", `${release}: port-forward carries bytes`);
+    const wanted = Number(release.slice(2)) < 31 ? "SPDY" : "SPDY/3.1+portforward.k8s.io";
+    t.equal(upgrades.at(-1), wanted, `${release}: without falling back`);
   }
   clearInterval(awake);
   server.close();

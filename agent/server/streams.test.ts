@@ -1,0 +1,147 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Duplex } from "node:stream";
+import t from "tap";
+import WebSocket from "ws";
+import { systemClock } from "#lib/clock.ts";
+import { connectSpdy } from "#lib/spdy/upgrade.ts";
+import { FakeRuntime } from "../runtime/fake.ts";
+import { fakeView } from "./fake-view.ts";
+import { HttpError } from "./http-error.ts";
+import { statusText } from "./process-channels.ts";
+import { serveUpgrade } from "./upgrades.ts";
+
+const execQuery = "command=sh&command=-c&input=1&output=1&error=1";
+const script = "cat; echo bad >&2; exit 3";
+const exec = `/exec/default/web/main?${execQuery}&command=${encodeURIComponent(script)}`;
+
+for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
+  t.test(`exec over SPDY speaks ${protocol}`, async (t) => {
+    await using node = await testNode();
+    const { session, protocol: chosen } = await connectSpdy(
+      `http://${node.host}${exec}`,
+      [protocol],
+      node.signal,
+    );
+    t.equal(chosen, protocol);
+    const error = await session.open({ streamType: "error" });
+    const stdin = await session.open({ streamType: "stdin" });
+    const stdout = await session.open({ streamType: "stdout" });
+    const stderr = await session.open({ streamType: "stderr" });
+    const all = Promise.all([text(error), text(stdout), text(stderr)]);
+    stdin.end("in and out");
+    const [how, out, bad] = await all;
+    t.equal(out, "in and out");
+    t.equal(bad, "bad\n");
+    if (protocol.startsWith("v4")) t.equal(how, statusText({ state: "exited", code: 3 }));
+    else t.match(how, /exit status 3/);
+    await session.closed;
+  });
+}
+
+t.test("a client without a protocol in common is refused", async (t) => {
+  await using node = await testNode();
+  await t.rejects(connectSpdy(`http://${node.host}${exec}`, ["v9.channel.k8s.io"], node.signal), /403/);
+  await t.rejects(connectSpdy(`http://${node.host}/exec/default/gone/main?output=1`, [], node.signal), /404/);
+  await t.rejects(connectSpdy(`http://${node.host}/exec/default/web/main?command=a`, [], node.signal), /400/);
+});
+
+for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io"]) {
+  t.test(`exec over WebSocket speaks ${protocol}`, async (t) => {
+    await using node = await testNode();
+    const path = exec.replace(encodeURIComponent("cat; "), "");
+    const socket = new WebSocket(`ws://${node.host}${protocol.startsWith("v5") ? exec : path}`, protocol);
+    const base64 = protocol.includes("base64");
+    const got: Record<number, string> = {};
+    socket.on("message", (data: Buffer) => {
+      const channel = base64 ? (data[0] ?? 0) - 48 : (data[0] ?? 0);
+      const body = data.subarray(1);
+      got[channel] =
+        (got[channel] ?? "") + (base64 ? Buffer.from(body.toString(), "base64") : body).toString();
+    });
+    await once(socket, "open");
+    t.equal(socket.protocol, protocol);
+    if (protocol.startsWith("v5")) {
+      socket.send(Buffer.from("\0typed"));
+      socket.send(Buffer.from([255, 0]));
+    }
+    await once(socket, "close");
+    t.equal(got[1] ?? "", protocol.startsWith("v5") ? "typed" : "");
+    t.equal(got[2], "bad\n");
+    if (protocol.startsWith("v")) t.match(got[3], /"ExitCode","message":"3"/);
+    else t.match(got[3], /exit status 3/);
+  });
+}
+
+t.test("port-forward carries several connections over one session", async (t) => {
+  await using node = await testNode();
+  const path = `${node.host}/portForward/default/web`;
+  const { session } = await connectSpdy(`http://${path}`, ["portforward.k8s.io"], node.signal);
+  const talk = async (id: string, port: string): Promise<readonly [string, string]> => {
+    const error = await session.open({ streamType: "error", port, requestID: id });
+    error.end();
+    const data = await session.open({ streamType: "data", port, requestID: id });
+    data.end(`hello ${id}`);
+    return [await text(data), await text(error)];
+  };
+  const [first, second, refused] = await Promise.all([talk("1", "8080"), talk("2", "8080"), talk("3", "81")]);
+  t.same(first, ["hello 1", ""]);
+  t.same(second, ["hello 2", ""]);
+  t.match(refused, ["", /connection refused/]);
+  session.close();
+  await session.closed;
+});
+
+t.test("port-forward over WebSocket channels names each port first", async (t) => {
+  await using node = await testNode();
+  const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=8080`, "v4.channel.k8s.io");
+  const messages: Buffer[] = [];
+  socket.on("message", (data: Buffer) => messages.push(data));
+  await once(socket, "open");
+  socket.send(Buffer.from("\0ping"));
+  while (messages.length < 3) await once(socket, "message");
+  t.same(messages, [Buffer.from([0, 0x90, 0x1f]), Buffer.from([1, 0x90, 0x1f]), Buffer.from("\0ping")]);
+  socket.close();
+  await once(socket, "close");
+});
+
+/** A node whose only Pod echoes on port 8080; it serves streams without TLS. */
+async function testNode(): Promise<
+  AsyncDisposable & { readonly host: string; readonly signal: AbortSignal }
+> {
+  const stop = new AbortController();
+  const runtime = new FakeRuntime(systemClock);
+  const awake = setInterval(() => {}, 1_000);
+  const view = await fakeView(runtime, "nc -ll -p 8080 -e /bin/cat", "/nowhere", stop.signal);
+  const server = createServer();
+  const sockets = new Set<Duplex>();
+  server.on("upgrade", (request, socket, head) => {
+    sockets.add(socket);
+    const url = new URL(request.url ?? "", "http://node");
+    serveUpgrade({ view, runtime }, url, request, socket, head, stop.signal).catch((cause: unknown) => {
+      const status = cause instanceof HttpError ? cause.status : 500;
+      socket.end(`HTTP/1.1 ${status} no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    host: `127.0.0.1:${port}`,
+    signal: stop.signal,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await runtime.close();
+      clearInterval(awake);
+    },
+  };
+}
+
+async function text(stream: Duplex): Promise<string> {
+  let all = "";
+  for await (const chunk of stream) all += String(chunk);
+  return all;
+}
