@@ -38,7 +38,7 @@ export function containerFromCri(status: CriContainerStatus, sandboxId: string):
     state,
     createdAtMs: Math.round(status.createdAt / nsPerMs),
     startedAtMs: Math.round(status.startedAt / nsPerMs),
-    finishedAtMs: Math.round(status.finishedAt / nsPerMs),
+    finishedAtMs: finishedAtMs(status),
     exitCode: status.exitCode,
     signal: 0, // CRI does not tell; 128 + n in the exit code says as much.
     reason: state === "exited" ? reasonOf(status) : status.reason,
@@ -71,6 +71,11 @@ export function imageFromCri(image: CriImage): ImageStatus {
     user,
     pinned: image.pinned,
   };
+}
+
+/** The start is noted by CRI, the end by the shim: a short life can end before it starts. */
+function finishedAtMs({ startedAt, finishedAt }: CriContainerStatus): number {
+  return finishedAt === 0 ? 0 : Math.round(Math.max(startedAt, finishedAt) / nsPerMs);
 }
 
 function reasonOf(status: CriContainerStatus): string {

@@ -35,6 +35,8 @@ t.test("a container's status is read with times in milliseconds", async (t) => {
     exitCode: 137,
     reason: "OOMKilled",
   });
+  const short = { ...status, finishedAt: status.startedAt - 5_000_000 };
+  t.equal(containerFromCri(short, "s").finishedAtMs, 1_700_000_001_000, "no end before the start");
   t.equal(containerFromCri({ ...status, reason: "", exitCode: 0 }, "s").reason, "Completed");
   t.equal(containerFromCri({ ...status, reason: "", exitCode: 1 }, "s").reason, "Error");
   t.equal(containerFromCri({ ...status, state: 1, reason: "" }, "s").reason, "");
