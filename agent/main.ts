@@ -18,6 +18,7 @@ import { keepNode } from "./apply/node-object.ts";
 import { mirrorKey, reportStep } from "./apply/report-step.ts";
 import { rotateLogs } from "./apply/rotate-logs.ts";
 import type { AgentConfig } from "./config.ts";
+import { serveHealth } from "./health-server.ts";
 import { collectImages } from "./images/collect-images.ts";
 import { ImagePuller } from "./images/image-puller.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
@@ -283,6 +284,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => keepNode(context, nodePorts, within),
       (within) => collectImages(context, within),
       (within) => rotateLogs(context, within),
+      (within) => serveHealth(config, view, within),
       async (within) => ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within),
       async () => ports.ready?.(view),
     );

@@ -22,7 +22,7 @@ const common: BuildOptions = {
   target: "node24",
   outExtension: { ".js": ".mjs" },
   // koffi loads a native library beside its own files; ssh2 and cpu-features are only for Docker over ssh.
-  external: ["*/docker-runtime.ts", "koffi", "ssh2", "cpu-features"],
+  external: ["koffi", "ssh2", "cpu-features"],
   banner: {
     js: 'import { createRequire as createRequire_ } from "node:module"; const require = createRequire_(import.meta.url);',
   },

@@ -5,6 +5,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { systemIptables } from "#linux/iptables.ts";
 import { unmount } from "#linux/libc.ts";
+import { deleteLink, listLinks } from "#linux/netlink/links.ts";
+import { NetlinkSocket } from "#linux/netlink/netlink-socket.ts";
 import { removeAllRules } from "../../proxy/apply/iptables/rule-writer.ts";
 import { conflistName } from "../node/pod-network.ts";
 import { removePlugins } from "./plugin-files.ts";
@@ -22,7 +24,7 @@ export async function purge(settings: UpSettings, signal: AbortSignal): Promise<
   // A kernel without IPv6 has no rules of that family either.
   await removeAllRules(systemIptables({ family: 6 }), signal).catch(() => undefined);
   await removeOtherRules(signal);
-  await removeDevices(signal);
+  await removeDevices();
   const folders = [settings.rootDir, settings.dataDir, settings.runDir, settings.logDir, settings.configDir];
   await unmountBelow(folders);
   removeCgroups(settings.cgroupRoot);
@@ -40,9 +42,10 @@ export async function purge(settings: UpSettings, signal: AbortSignal): Promise<
   await removeContents("/var/log/containers");
 }
 
-/** Chains of the CNI plugin and the overlay, and the jumps to them. */
+/** What the proxy does not clean by itself: chains of the CNI plugin and the overlay, and the jumps to them. */
 async function removeOtherRules(signal: AbortSignal): Promise<void> {
-  const ours = /^(CNI-|FLANNEL-|KEELSON-)/;
+  // KUBE-FIREWALL is shared with kubelet, so the proxy alone leaves it; here there is no kubelet.
+  const ours = /^(CNI-|FLANNEL-|KUBE-)/;
   for (const table of ["nat", "filter", "mangle"]) {
     const { stdout } = await run("iptables-save", ["-t", table], { signal, maxBuffer: 64 * 1024 * 1024 });
     const lines = stdout.split("\n");
@@ -67,9 +70,10 @@ async function removeOtherRules(signal: AbortSignal): Promise<void> {
   }
 }
 
-async function removeDevices(signal: AbortSignal): Promise<void> {
-  for (const name of await readdir("/sys/class/net")) {
-    if (name === "cni0" || /^flannel\.\d+$/.test(name)) await run("ip", ["link", "delete", name], { signal });
+async function removeDevices(): Promise<void> {
+  using socket = new NetlinkSocket();
+  for (const link of listLinks(socket)) {
+    if (link.name === "cni0" || /^flannel\.\d+$/.test(link.name)) await deleteLink(socket, link.index);
   }
 }
 

@@ -100,7 +100,8 @@ export function planUserspaceRules(port: ServicePort, listener: Listener): Owned
     // Not for what a bridge merely passes on: a Pod may have this very address on the wire.
     nat("KUBE-PORTALS-CONTAINER", `${portal(ip)} -m physdev ! --physdev-is-in ${redirect}`);
     nat("KUBE-PORTALS-CONTAINER", `${portal(ip)} -m addrtype --dst-type LOCAL ${redirect}`);
-    nat("KUBE-PORTALS-HOST", `${portal(ip)} -m addrtype --dst-type LOCAL ${dnat}`);
+    // Also where the address is nobody's yet: the first proxy's public addresses answer on the node itself.
+    nat("KUBE-PORTALS-HOST", `${portal(ip)} ${dnat}`);
   }
   if (port.nodePort !== 0) {
     nat("KUBE-NODEPORT-CONTAINER", `${about} --dport ${port.nodePort} ${redirect}`);

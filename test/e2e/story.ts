@@ -12,6 +12,7 @@ const streamingVersions = ["1.27", "1.30", "1.33"];
 
 /** The story of the first cluster, on one runtime; each line of it is a test. */
 export async function story(runtime: RuntimeName): Promise<void> {
+  t.setTimeout(1_800_000);
   await bundle();
   const cluster = await TestCluster.start(runtime);
   t.teardown(async () => {
@@ -80,7 +81,7 @@ async function web(t: Test, cluster: TestCluster): Promise<void> {
   await cluster.kubectl([
     "run",
     "client",
-    "--image=docker.io/library/busybox:1.36",
+    "--image=keelson.test/echo:1",
     "--restart=Never",
     "--",
     "sleep",
@@ -88,12 +89,13 @@ async function web(t: Test, cluster: TestCluster): Promise<void> {
   ]);
   await cluster.kubectl("wait --for=condition=Ready pod/client --timeout=30s");
   const fromPod = await answersOf(
-    async () => (await cluster.kubectl(`exec client -- wget -q -T 5 -O - http://${address}/`)).stdout,
+    async () => (await cluster.kubectl(`exec client -- curl -s --max-time 5 http://${address}/`)).stdout,
     20,
   );
   t.equal(fromPod.size, 2, "from a pod both backends answer");
   t.match(
-    (await cluster.kubectl("exec client -- wget -q -T 5 -O - http://web.default.svc.cluster.local/")).stdout,
+    (await cluster.kubectl("exec client -- curl -s --max-time 5 http://web.default.svc.cluster.local/"))
+      .stdout,
     /hello from keelson/,
     "by its DNS name",
   );
@@ -430,7 +432,15 @@ async function kills(t: Test, cluster: TestCluster): Promise<void> {
     );
   const before = await restarts();
   const address = await cluster.get("get service echo-all -o jsonpath={.spec.clusterIP}");
-  await cluster.apply(podYaml("stream", "nc -lk -p 9000 -e cat").replace("busybox:1.36", "busybox:1.36"));
+  await cluster.kubectl([
+    "run",
+    "stream",
+    "--image=keelson.test/echo:1",
+    "--",
+    "socat",
+    "TCP4-LISTEN:9000,fork,reuseaddr",
+    "EXEC:cat",
+  ]);
   await cluster.kubectl("wait --for=condition=Ready pod/stream --timeout=30s");
   await cluster.kubectl("label pod stream app=stream");
   await cluster.kubectl("expose pod stream --port=9000 --name=stream");
@@ -593,7 +603,7 @@ async function downAndPurge(t: Test, cluster: TestCluster): Promise<void> {
 async function podProcesses(cluster: TestCluster): Promise<string> {
   return (
     await cluster.sh(
-      "ps axo pid,args | grep -E 'containerd-shim|[n]ginx|sleep 3600|socat' | grep -v grep || true",
+      "ps axo pid,args | grep -E 'containerd-shim|[n]ginx|sleep 3600|socat' | grep -v 'grep\\|defunct' || true",
     )
   ).trim();
 }

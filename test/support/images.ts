@@ -62,7 +62,7 @@ const recipes: Readonly<Record<string, ImageRecipe>> = {
   },
   echo: {
     names: ["keelson.test/echo:1"],
-    programs: ["/usr/bin/socat"],
+    programs: ["/usr/bin/socat", "/usr/bin/curl"],
     folders: ["tmp", "root"],
     files: { "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n" },
     command: ["sh"],

@@ -36,8 +36,9 @@ if [ "$address" != none ]; then
   ip address add "$address" dev node0
   ip link set node0 up
   ip link set wire0 up
+  # A node without any route cannot send to a Service, whose address is rewritten only after routing.
+  ip route add default via "$(echo "$address" | sed "s|[.][0-9]*/.*|.1|")" dev node0
 fi
 echo ready
-# Orphans become children of this process; ignoring SIGCHLD, which exec keeps, lets the kernel reap them.
-trap '' CHLD
-exec sleep infinity
+# Orphans become children of this process: it reaps them.
+exec perl -e '$SIG{CHLD} = "IGNORE"; sleep 1000 while 1'

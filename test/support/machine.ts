@@ -102,9 +102,10 @@ export class TestMachine implements AsyncDisposable {
 
   /** The words that run a command inside. */
   enter(command: readonly string[]): readonly string[] {
-    // nsenter leaves a process in the control groups of its caller; the machine's own are writable inside.
+    // nsenter forks into the process table inside; what it started ends when it is ended.
+    // It leaves the process in the control groups of its caller; the machine's own are writable inside.
     const join =
-      'for procs in /sys/fs/cgroup/*/cgroup.procs; do echo $$ >"$procs"; done 2>/dev/null; exec "$@"';
+      'for procs in /sys/fs/cgroup/*/cgroup.procs; do echo $$ >"$procs"; done 2>/dev/null; exec setpriv --pdeathsig TERM "$@"';
     return [
       "nsenter",
       "-t",

@@ -1,5 +1,6 @@
 import type { AuthenticationV1TokenRequest } from "#api/generated/kubernetes.ts";
 import { badRequest, notAllowed, unknownPath } from "../../api-error.ts";
+import type { StoredObject } from "../../model.ts";
 import type { Engine, Reply, ResourceRequest } from "../engine.ts";
 import { bindPod } from "./bind.ts";
 import { isRecord, parseWriteQuery, readBody, readObject } from "./incoming.ts";
@@ -20,7 +21,18 @@ export async function virtualResource(
   const { level } = parseWriteQuery(request.query);
   const object = verb === "create" ? await readObject(engine, request, definition, level) : undefined;
   const value = await handler({ verb, definition, namespace, name, object, user }, signal);
+  if (verb === "list" && isList(value)) {
+    // As a list of the kind, so that it has a table form like every other.
+    const items = value.items.map((item) => ({ object: item, bytes: undefined }));
+    return { kind: "list", items, metadata: { resourceVersion: "" } };
+  }
+  if (verb === "get" && isRecord(value))
+    return { kind: "object", status: 200, object: value as StoredObject };
   return { kind: "json", status: verb === "create" ? 201 : 200, value };
+}
+
+function isList(value: unknown): value is { readonly items: readonly StoredObject[] } {
+  return isRecord(value) && Array.isArray(value["items"]);
 }
 
 /** POST to serviceaccounts/`name`/token. */
