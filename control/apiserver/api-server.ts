@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { errorText } from "#lib/log.ts";
 import { ApiError, badRequest, notAllowed, unknownPath } from "../api-error.ts";
-import type { Subresource, User } from "../model.ts";
+import type { ResourceDefinition, Subresource, User } from "../model.ts";
 import { assertAuthorized, authenticated } from "./access.ts";
 import { ObjectCache } from "./cache/object-cache.ts";
 import { Documents } from "./documents.ts";
@@ -142,7 +142,7 @@ export class ApiServer {
     if (definition.namespaced && target.namespace === "" && (target.name !== "" || verb === "create"))
       throw verb === "create" ? notAllowed(request.method, request.path) : unknownPath();
     const passes = subresource === "proxy" || subresource === "log";
-    const format = negotiate(passes ? undefined : request.headers["accept"], definition.storage === "stored");
+    const format = negotiate(passes ? undefined : request.headers["accept"], hasTable(definition));
     const resourceRequest: ResourceRequest = {
       method: request.method === "HEAD" ? "GET" : request.method,
       definition,
@@ -299,4 +299,9 @@ function warningHeader(warnings: readonly string[]): string {
     .slice(0, 20)
     .map((text) => `299 - "${text.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`)
     .join(", ");
+}
+
+/** A review is an answer to a question and has no table form; what can be listed has. */
+function hasTable(definition: ResourceDefinition): boolean {
+  return definition.storage === "stored" || definition.verbs.includes("list");
 }
