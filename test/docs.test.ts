@@ -1,5 +1,6 @@
-/** docs/features.md is what we claim; here is what can be checked of it without running every test it names. */
-import { readFile } from "node:fs/promises";
+/** docs/features.md is what we claim; here is what can be checked of it without running every test that it names. */
+import { existsSync } from "node:fs";
+import { glob, readFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
 
@@ -126,6 +127,19 @@ t.test("the table of counts is the rows'", async (t) => {
     const counts = states.map((state) => its.filter((row) => row.state === state).length);
     t.same(counted.get(part), [...counts, its.length], part);
   }
+});
+
+t.test("every link between the documents leads somewhere", async (t) => {
+  for await (const file of glob("{*.md,docs/**/*.md,{agent,proxy,overlay,cni,control,linux}/**/*.md}", {
+    cwd: root,
+  })) {
+    const source = await readFile(path.join(root, file), "utf8");
+    for (const [, link = ""] of source.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+      if (/^\w+:/.test(link)) continue;
+      if (!existsSync(path.join(root, path.dirname(file), link))) t.fail(`${file}: "${link}" is not there`);
+    }
+  }
+  t.pass();
 });
 
 /** The cells of every row of every table, without heads and rulers. */
