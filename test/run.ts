@@ -76,7 +76,12 @@ async function runFile(file: string, timeoutMs: number): Promise<void> {
   const child = spawn(process.execPath, [file], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NODE_COMPILE_CACHE: path.join(root, ".cache/compile"), TAP: "1" },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: path.join(root, ".cache/compile"),
+      TAP: "1",
+      TAP_TIMEOUT: "0",
+    },
   });
   const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
   const failures: string[] = [];

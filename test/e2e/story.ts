@@ -450,7 +450,7 @@ async function kills(t: Test, cluster: TestCluster): Promise<void> {
   const stream = await cluster.get("get service stream -o jsonpath={.spec.clusterIP}");
   await eventually(
     "the stream service answers",
-    () => cluster.sh(`echo hi | socat -t2 - TCP4:${stream}:9000`),
+    () => cluster.sh(`echo hi | timeout 5 socat -t1 - TCP4:${stream}:9000`),
     (text) => text === "hi\n",
   );
   const open = cluster.machine.spawn(["socat", "-", `TCP4:${stream}:9000`]);
