@@ -15,6 +15,7 @@ import {
   type PluginConf,
   type Route,
 } from "./model.ts";
+import { renderForward } from "./plan/forward-rules.ts";
 import { hostVethName } from "./plan/names.ts";
 import { renderMasquerade, renderPortMap, renderPortUnmap } from "./plan/nat-rules.ts";
 import { loopbackVersion, parseConf, versionOf } from "./plan/parse-conf.ts";
@@ -202,7 +203,7 @@ async function writeRules(
   ports: CniPorts,
   signal: AbortSignal,
 ): Promise<void> {
-  if (conf.portMappings.length === 0 && !conf.ipMasq) return;
+  if (conf.portMappings.length === 0 && !conf.ipMasq && !conf.forward) return;
   if (conf.portMappings.length > 0) {
     leases.markPortMap(key.containerId);
     // A connection from the node itself to 127.0.0.1:hostPort leaves through the bridge.
@@ -211,6 +212,8 @@ async function writeRules(
   for (const { address } of addresses) {
     const iptables = await ports.iptables(address.includes(":") ? 6 : 4);
     const podSubnet = formatNetwork(parseCidr(address));
+    if (conf.forward) await letThrough(iptables, conf.name, podSubnet, signal);
+    if (conf.portMappings.length === 0 && !conf.ipMasq) continue;
     const now = await iptables.save("nat", signal);
     if (conf.portMappings.length > 0) {
       const podIp = address.slice(0, address.indexOf("/"));
@@ -227,6 +230,21 @@ async function writeRules(
     const keep = [...conf.nonMasqueradeCidrs, ...subnets.networks];
     const script = renderMasquerade(conf.name, podSubnet, keep, now);
     if (script !== undefined) await iptables.restore(script, signal);
+  }
+}
+
+/** Without the programs there is no iptables policy that could drop anything. */
+async function letThrough(
+  iptables: Iptables,
+  network: string,
+  podSubnet: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const script = renderForward(network, podSubnet, await iptables.save("filter", signal));
+    if (script !== undefined) await iptables.restore(script, signal);
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause && cause.code === "missing")) throw cause;
   }
 }
 

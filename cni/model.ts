@@ -49,6 +49,8 @@ export interface PluginConf {
   /** Rewrite the source of what leaves for anywhere but {@link nonMasqueradeCidrs}. */
   readonly ipMasq: boolean;
   readonly nonMasqueradeCidrs: readonly string[];
+  /** Let the Pod subnet through a FORWARD chain that drops what nobody accepts. */
+  readonly forward: boolean;
   readonly ipam: IpamConf;
   readonly portMappings: readonly PortMapping[];
   readonly dns: Dns | undefined;

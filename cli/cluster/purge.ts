@@ -23,7 +23,8 @@ export async function purge(settings: UpSettings, signal: AbortSignal): Promise<
   await removeAllRules(systemIptables({ family: 4 }), signal);
   // A kernel without IPv6 has no rules of that family either.
   await removeAllRules(systemIptables({ family: 6 }), signal).catch(() => undefined);
-  await removeOtherRules(signal);
+  await removeOtherRules("iptables", signal);
+  await removeOtherRules("ip6tables", signal).catch(() => undefined);
   await removeDevices();
   const folders = [settings.rootDir, settings.dataDir, settings.runDir, settings.logDir, settings.configDir];
   await unmountBelow(folders);
@@ -43,11 +44,11 @@ export async function purge(settings: UpSettings, signal: AbortSignal): Promise<
 }
 
 /** What the proxy does not clean by itself: chains of the CNI plugin and the overlay, and the jumps to them. */
-async function removeOtherRules(signal: AbortSignal): Promise<void> {
+async function removeOtherRules(program: "iptables" | "ip6tables", signal: AbortSignal): Promise<void> {
   // KUBE-FIREWALL is shared with kubelet, so the proxy alone leaves it; here there is no kubelet.
   const ours = /^(CNI-|FLANNEL-|KUBE-)/;
   for (const table of ["nat", "filter", "mangle"]) {
-    const { stdout } = await run("iptables-save", ["-t", table], { signal, maxBuffer: 64 * 1024 * 1024 });
+    const { stdout } = await run(`${program}-save`, ["-t", table], { signal, maxBuffer: 64 * 1024 * 1024 });
     const lines = stdout.split("\n");
     const chains = lines
       .flatMap((line) => /^:(\S+)/.exec(line)?.[1] ?? [])
@@ -64,7 +65,7 @@ async function removeOtherRules(signal: AbortSignal): Promise<void> {
       ...chains.map((chain) => `-X ${chain}`),
       "COMMIT\n",
     ].join("\n");
-    const child = run("iptables-restore", ["--noflush", "-w", "5"], { signal });
+    const child = run(`${program}-restore`, ["--noflush", "-w", "5"], { signal });
     child.child.stdin?.end(script);
     await child;
   }

@@ -39,6 +39,7 @@ export function parseConf(text: string): PluginConf {
     promiscMode: bool(conf["promiscMode"], false),
     isolated: bool(conf["portIsolation"], false),
     ipMasq: bool(conf["ipMasq"], false),
+    forward: bool(conf["forward"], true),
     nonMasqueradeCidrs: strings(conf["nonMasqueradeCIDRs"] ?? conf["nonMasqueradeCidrs"]).map((cidr) =>
       checkCidr("nonMasqueradeCIDRs", cidr),
     ),
