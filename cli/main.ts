@@ -27,7 +27,7 @@ const commands: Readonly<
     load: async () => (await import("./control.ts")).control,
   },
   node: {
-    summary: "run the node: agent, proxy and overlay in one process",
+    summary: "run the node: agent, proxy and pod network in one process",
     load: async () => (await import("./node.ts")).node,
   },
   agent: {

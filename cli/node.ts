@@ -51,7 +51,7 @@ const flags: Flags<NodeConfig> = {
 /** `keelson node`: agent, proxy and Pod network in one process, with one client of the API. */
 export const node: Command = {
   name: "node",
-  summary: "run the node: agent, proxy and overlay in one process",
+  summary: "run the node: agent, proxy and pod network in one process",
   help: () => `usage: keelson node [--flag value ...]\n\n${renderFlags(flags)}\n`,
   async run(args, _io, signal) {
     const config = parseFlags("keelson node", flags, args);

@@ -67,7 +67,7 @@ export function planServices(settings: UpSettings, machine: Machine): readonly S
     },
     {
       name: "node",
-      description: "Keelson node: agent, proxy and overlay",
+      description: "Keelson node: agent, proxy and pod network",
       after: own.map((service) => service.name),
       command: [
         machine.program,
