@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Server } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import os from "node:os";
 import t from "tap";
 import { systemClock } from "#lib/clock.ts";
 import type { AgentView } from "../../agent/model.ts";
@@ -94,7 +95,7 @@ async function forward(release: string, apiPort: number): Promise<string> {
   const args = [`--server=http://127.0.0.1:${apiPort}`, "port-forward", "web", ":8080"];
   const child = spawn(`${folder}/kubectl.${release}`, args, {
     stdio: ["ignore", "pipe", "inherit"],
-    env: {},
+    env: { HOME: os.tmpdir() },
   });
   try {
     let said = "";
@@ -128,7 +129,7 @@ interface Result {
 }
 
 async function runKubectl(program: string, args: readonly string[], input: Buffer): Promise<Result> {
-  const child = spawn(program, args, { env: {} });
+  const child = spawn(program, args, { env: { HOME: os.tmpdir() } });
   const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
   let stdout = "";
   let stderr = "";
