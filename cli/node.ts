@@ -1,9 +1,9 @@
 import { systemClock } from "#lib/clock.ts";
-import { type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts";
+import { type Flags, parseFlags, renderFlags, text } from "#lib/flags.ts";
 import { jsonLog } from "#lib/log.ts";
 import { together } from "#lib/together.ts";
 import { type AgentConfig, flags as agentFlags } from "../agent/config.ts";
-import { flags as proxyFlags, type ProxyConfig } from "../proxy/config.ts";
+import { flags as proxyFlags, type ProxyConfig, proxyMode } from "../proxy/config.ts";
 import { runProxy } from "../proxy/main.ts";
 import { clientWhenThere } from "./client.ts";
 import { defaultNodeName } from "./cluster/machine.ts";
@@ -29,9 +29,9 @@ const flags: Flags<NodeConfig> = {
   ...agentFlags,
   proxyMode: {
     flag: "proxy-mode",
-    parse: oneOf("iptables", "nftables", "userspace"),
+    parse: proxyMode,
     default: "iptables",
-    help: "how Services become kernel rules",
+    help: 'how Services become kernel rules: "iptables" or "userspace"',
   },
   clusterCidr: { flag: "cluster-cidr", parse: text, default: "10.244.0.0/16", help: "addresses of all Pods" },
   serviceCidr: {

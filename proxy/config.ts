@@ -7,7 +7,7 @@ export interface ProxyConfig {
   readonly kubeconfig: string;
   readonly nodeName: string;
   readonly cleanup: boolean;
-  readonly mode: "iptables" | "userspace" | "nftables";
+  readonly mode: "iptables" | "userspace";
   readonly bindAddress: string;
   readonly healthzBindAddress: string;
   readonly metricsBindAddress: string;
@@ -237,12 +237,14 @@ function nodeName(value: string): string {
   return (value === "" ? hostname() : value).trim().toLowerCase();
 }
 
-/** The modes kube-proxy has and we do not are refused in words, not as typing errors. */
-function proxyMode(value: string): ProxyConfig["mode"] {
+/** `iptables` or `userspace`; the modes kube-proxy has and we do not are refused in words, not as typing errors. */
+export function proxyMode(value: string): ProxyConfig["mode"] {
   if (value === "" || value === "iptables") return "iptables";
-  if (value === "userspace" || value === "nftables") return value;
-  if (value === "ipvs") throw new Error(`"ipvs" is not supported; use "iptables"`);
-  throw new Error(`want one of "iptables", "userspace"`);
+  if (value === "userspace") return value;
+  if (value === "nftables")
+    throw new Error(`"nftables" is not supported yet; want "iptables" or "userspace"`);
+  if (value === "ipvs") throw new Error(`"ipvs" is not supported; want "iptables" or "userspace"`);
+  throw new Error(`want "iptables" or "userspace"`);
 }
 
 /** `ip:port`, `[ip]:port`; "" and "0" turn the server off. */

@@ -56,11 +56,6 @@ export async function runProxy(given: ProxyConfig, ports: ProxyPorts, signal: Ab
     await cleanUp(openIptables, log, signal);
     return;
   }
-  if (config.mode === "nftables") {
-    throw new Error(
-      `cannot start the proxy: mode "nftables" is not supported yet; use --proxy-mode iptables`,
-    );
-  }
   log.info("proxy starts", {
     node: config.nodeName,
     mode: config.mode,

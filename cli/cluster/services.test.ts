@@ -36,6 +36,9 @@ t.test("what up is asked for reaches the parts", async (t) => {
   t.ok(node?.command.includes("--proxy-mode=userspace"));
   t.equal(dnsAddress("10.96.0.0/16"), "10.96.0.10");
 });
+t.test("a proxy mode that would be refused later is refused by up", async (t) => {
+  t.throws(() => settings("--proxy-mode=nftables"), /want "iptables" or "userspace"/);
+});
 t.test("a unit never kills what a Pod runs", async (t) => {
   const [, control] = planServices(settings("--tls-san=a b%c"), { ...machine, runtime: own });
   const unit = control === undefined ? "" : renderUnit(control);

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { duration, type Flags, list, oneOf, port, text } from "#lib/flags.ts";
-
+import { type ProxyConfig, proxyMode } from "../../proxy/config.ts";
 import { readJson } from "./state-file.ts";
 
 /**
@@ -13,7 +13,7 @@ export interface UpSettings {
   readonly dockerEndpoint: string;
   readonly nodeName: string;
   readonly nodeIp: string;
-  readonly proxyMode: "iptables" | "nftables" | "userspace";
+  readonly proxyMode: ProxyConfig["mode"];
   readonly serviceCidr: string;
   readonly clusterCidr: string;
   readonly apiPort: number;
@@ -62,9 +62,9 @@ export const upFlags: Flags<UpSettings> = {
   },
   proxyMode: {
     flag: "proxy-mode",
-    parse: oneOf("iptables", "nftables", "userspace"),
+    parse: proxyMode,
     default: "iptables",
-    help: "how Services become kernel rules",
+    help: 'how Services become kernel rules: "iptables" or "userspace"',
   },
   serviceCidr: {
     flag: "service-cluster-ip-range",
