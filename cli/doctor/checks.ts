@@ -113,7 +113,7 @@ async function checkDisk(folder: string): Promise<Check> {
     : {
         what: `disk ${folder}`,
         level: "warning",
-        why: `${gigabytes} GB free; Pods are evicted below 10 %`,
+        why: `${gigabytes} GB free; nothing is evicted, so what fills up fails`,
         mend: "make room",
       };
 }
