@@ -24,6 +24,7 @@ async function standalone(
     `--container-logs-dir=${folder}/links`,
     "--healthz-port=0",
     "--no-cgroups-per-qos",
+    "--fail-swap-on=false",
   ]);
   await mkdir(path.join(folder, "manifests"), { recursive: true });
   const stop = new AbortController();

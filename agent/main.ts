@@ -31,6 +31,7 @@ import { followStaticPods } from "./observe/static-pods.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
 import { parseResolvConf } from "./plan/resolv-conf.ts";
+import { swapFault } from "./plan/swap.ts";
 import { PodTable } from "./pod-table.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
@@ -76,6 +77,7 @@ const keyLimit = 8_192;
 /**
  * Runs the Pods of this node until the signal is aborted. Stopping harms no Pod: everything runs on, and the
  * next agent finds it by what the runtime, the disk and the API tell.
+ * @throws Error on a machine that swaps, unless that is allowed.
  */
 export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: AbortSignal): Promise<void> {
   const { client, clock, log, runtime } = ports;
@@ -85,8 +87,10 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const metrics = agentMetrics();
   metrics.nodeName.set({ node: nodeName }, 1);
   const facts = await readNodeFacts();
-  if (config.failSwapOn && facts.swapBytes > 0) {
-    log.warn("this machine swaps; Pods may be slower than they expect", { swapBytes: facts.swapBytes });
+  const fault = swapFault(config.failSwapOn, facts.swapBytes);
+  if (fault !== undefined) throw new Error(fault);
+  if (facts.swapBytes > 0) {
+    log.warn("this machine swaps; limits of memory do not count it", { swapBytes: facts.swapBytes });
   }
   await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
 

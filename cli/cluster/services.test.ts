@@ -34,6 +34,7 @@ t.test("what up is asked for reaches the parts", async (t) => {
   t.ok(control?.command.includes("--insecure-port=8080"));
   t.ok(control?.command.includes("--cluster-dns=10.1.0.10"));
   t.ok(node?.command.includes("--proxy-mode=userspace"));
+  t.ok(node?.command.includes("--fail-swap-on=false"), "a standalone cluster comes up where swap is on");
   t.equal(dnsAddress("10.96.0.0/16"), "10.96.0.10");
 });
 t.test("a proxy mode that would be refused later is refused by up", async (t) => {

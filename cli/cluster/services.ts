@@ -78,6 +78,8 @@ export function planServices(settings: UpSettings, machine: Machine): readonly S
         ...runtimeFlag,
         ...flag("root-dir", settings.rootDir),
         ...flag("cgroup-root", settings.cgroupRoot),
+        // A cluster on a laptop should come up: keelson doctor warns about swap instead.
+        ...flag("fail-swap-on", "false"),
         ...flag("pod-manifest-path", settings.podManifestPath),
         ...flag("cluster-dns", dns),
         ...flag("client-ca-file", path.join(settings.dataDir, "pki/ca.crt")),

@@ -99,7 +99,7 @@ async function checkSwap(): Promise<Check> {
     : {
         what: "swap",
         level: "warning",
-        why: "on; memory limits of Pods do not count swap",
+        why: "on; limits of memory do not count it; keelson node takes it only with --fail-swap-on=false",
         mend: "swapoff -a",
       };
 }

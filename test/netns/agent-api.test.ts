@@ -110,6 +110,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
   await mkdir(`${folder}/manifests`);
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
+    "--fail-swap-on=false",
     "--node-ip=127.0.0.1",
     `--root-dir=${folder}/kubelet`,
     `--pod-manifest-path=${folder}/manifests`,

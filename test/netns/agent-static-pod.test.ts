@@ -141,6 +141,7 @@ async function story(t: Test, { runtime, directory: folder, ip }: Ready, signal:
   await mkdir(`${folder}/manifests`);
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
+    "--fail-swap-on=false",
     "--node-ip=192.0.2.1",
     `--root-dir=${folder}/kubelet`,
     `--pod-manifest-path=${folder}/manifests`,
