@@ -55,5 +55,7 @@ for (let index = 0; index < 100; index += 1) {
 await new Promise((resolve) => setTimeout(resolve, 1_000));
 stop.abort();
 await Promise.all(watchers);
-console.log(JSON.stringify({ writesPerSecond, watchMs }));
+// Every hundredth of the sorted times: the spread stays what it is, and the answer short.
+const sample = watchMs.toSorted((a, b) => a - b).filter((_, index) => index % 100 === 50);
+console.log(JSON.stringify({ writesPerSecond, watchMs: sample }));
 process.exit(0);
