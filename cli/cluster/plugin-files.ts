@@ -15,7 +15,7 @@ export async function installPlugins(program: string): Promise<void> {
   const bundle = path.dirname(program);
   const cpu = process.arch === "arm64" ? "arm64" : "x64";
   const node = path.join(bundle, `../node_modules/node-linux-${cpu}/bin/node`);
-  await writeWhole(path.join(folder, "keelson"), launcher(node, path.join(bundle, "plugin.mjs")), 0o755);
+  await writeWhole(path.join(folder, "keelson"), launcher(node, path.join(bundle, "plugin.cjs")), 0o755);
   const loopback = path.join(folder, "loopback");
   if (!existsSync(loopback)) await writeWhole(loopback, loopbackScript, 0o755);
 }
