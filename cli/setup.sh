@@ -78,8 +78,8 @@ run)
   ;;
 test)
   packages iptables-restore:iptables conntrack:conntrack ip:iproute2 mount:mount nft:nftables \
-    containerd:containerd runc:runc dockerd:docker.io etcd:etcd-server busybox:busybox-static \
-    docker-registry:docker-registry curl:curl perl:perl-base socat:socat nsenter:util-linux nginx:nginx-light ps:procps ss:iproute2
+    containerd:containerd runc:runc dockerd:docker.io etcd:etcd-server etcdctl:etcd-client busybox:busybox-static \
+    docker-registry:docker-registry curl:curl perl:perl-base socat:socat nsenter:util-linux nginx:nginx-light ps:procps
   [ -x /usr/lib/cni/bridge ] || step "packages: containernetworking-plugins" install_packages containernetworking-plugins
   command -v kubectl >/dev/null || step "packages: kubernetes-client" install_packages kubernetes-client
   ;;

@@ -13,7 +13,11 @@ import { NetlinkSocket } from "#linux/netlink/netlink-socket.ts";
 import { createNetns, deleteNetns, inNetns } from "#linux/netns.ts";
 import { etcdMissing, startEtcd } from "../support/etcd.ts";
 
-const skip = process.getuid?.() === 0 ? (etcdMissing ?? false) : "needs root: sudo make test";
+const etcdctlProgram = "/usr/bin/etcdctl";
+const skip =
+  process.getuid?.() === 0
+    ? (etcdMissing ?? (!fs.existsSync(etcdctlProgram) && `needs ${etcdctlProgram}: apt install etcd-client`))
+    : "needs root: sudo make test";
 const root = path.join(import.meta.dirname, "../..");
 const endpoint = "http://192.168.64.1:2379";
 const prefix = "/coreos.com/network";
@@ -167,8 +171,15 @@ async function withHosts(
     await using b = makeHost(`kl-ov-${process.pid}-b`, "192.168.64.2", directory);
     join(a, b);
     await using _etcd = await startEtcd({ netns: a.netns, listen: endpoint });
-    const etcdctl = (...args: string[]): string =>
-      a.run("env", "ETCDCTL_API=3", "etcdctl", `--endpoints=${endpoint}`, ...args).trim();
+    const etcdctl = (...args: string[]): string => {
+      const command = [`--net=${a.netns}`, etcdctlProgram, `--endpoints=${endpoint}`, ...args];
+      const done = spawnSync("nsenter", command, {
+        encoding: "utf8",
+        env: { ...process.env, ETCDCTL_API: "3" },
+      });
+      if (done.status !== 0) throw new Error(`cannot run "etcdctl ${args.join(" ")}": ${done.stderr}`);
+      return done.stdout.trim();
+    };
     etcdctl("put", `${prefix}/config`, JSON.stringify({ Network: "10.5.0.0/16", backend: backend }));
     await step(a, b, etcdctl);
   } finally {
