@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import path from "node:path";
 
@@ -21,7 +22,15 @@ export function allKubectls(): readonly Kubectl[] {
     return version === undefined ? [] : [{ version, file: path.join(folder, name) }];
   });
   const sorted = versioned.sort((a, b) => Number(a.version.slice(2)) - Number(b.version.slice(2)));
-  return sorted.length > 0 ? sorted : [{ version: "unknown", file: onPath }];
+  return sorted.length > 0 ? sorted : [{ version: versionOf(onPath), file: onPath }];
+}
+
+/** `1.20`, as the program says it of itself. */
+function versionOf(file: string): string {
+  const said = execFileSync(file, ["version", "--client", "--output=json"], { encoding: "utf8" });
+  const version = /"gitVersion": *"v(\d+\.\d+)/.exec(said)?.[1];
+  if (version === undefined) throw new Error(`cannot read the version of "${file}": it says ${said}`);
+  return version;
 }
 
 /** The kubectl of one version, or undefined. */
