@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { mkdir, mkdtemp, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { root } from "./paths.ts";
@@ -179,23 +179,6 @@ export class TestMachine implements AsyncDisposable {
   }
 }
 
-/** Joins two machines by a wire: what was each one's far end goes to the other. */
-export async function connect(a: TestMachine, b: TestMachine): Promise<void> {
-  // One bridge in a's namespace would do as well; a plain veth is the least there is.
-  await a.sh("ip link delete node0; true");
-  await b.sh("ip link delete node0; true");
-  await run(["ip", "link", "add", `k${a.pid}`, "type", "veth", "peer", "name", `k${b.pid}`]);
-  await run(["ip", "link", "set", `k${a.pid}`, "netns", String(a.pid), "name", "node0"]);
-  await run(["ip", "link", "set", `k${b.pid}`, "netns", String(b.pid), "name", "node0"]);
-}
-
-async function run(command: readonly string[]): Promise<void> {
-  const [program = "", ...args] = command;
-  const child = spawn(program, args, { stdio: "inherit" });
-  const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`"${command.join(" ")}" ended with code ${code}`);
-}
-
 /** $0 is the group's name. A v1 cpuset takes no process before it has CPUs and memory nodes. */
 const joinCgroups = `
 for c in /sys/fs/cgroup/*; do
@@ -230,9 +213,4 @@ function removeCgroup(folder: string): void {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
     }
   }
-}
-
-/** For callers that write a file into the machine from outside. */
-export function writeInto(machine: TestMachine, file: string, text: string): void {
-  writeFileSync(path.join(machine.folder, file), text);
 }
