@@ -69,7 +69,11 @@ async function runOn(
   const { log, clock, random = Math.random } = ports;
   const startedMs = clock.monotonicMs();
   const settings = settingsOf(config);
-  const renew = (stop: AbortSignal): Promise<Pki> => writeTrust(config, settings, clock.now(), stop);
+  let current: Pki | undefined;
+  const renew = async (stop: AbortSignal): Promise<Pki> => {
+    current = await writeTrust(config, settings, clock.now(), stop);
+    return current;
+  };
   const pki = await renew(signal);
   const key = new TokenKey(pki.serviceAccount.privateKey);
 
@@ -89,7 +93,7 @@ async function runOn(
   let isReady = false;
 
   const metrics = controlMetrics({
-    certificateSeconds: () => certificateSeconds(pki, clock.now()),
+    certificateSeconds: () => certificateSeconds(current ?? pki, clock.now()),
   });
   const parts: { scheduler?: Part; controllers?: Part } = {};
   const off = (): string => "it is switched off or not started yet";
@@ -129,7 +133,8 @@ async function runOn(
     }, components),
     documents: issuerDocuments(key, settings.issuer, settings.advertiseAddress, config.securePort),
     metrics: () => metrics.registry.metrics(),
-    kubelet: new KubeletClient(pki.kubeletClient),
+    observe: metrics.observe,
+    kubelet: new KubeletClient(() => (current ?? pki).kubeletClient),
     ready: new Map([["bootstrap", () => (isReady ? undefined : "the first objects are not written yet")]]),
     clock,
     log,

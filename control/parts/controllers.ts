@@ -9,7 +9,9 @@ export function controllersPart(ports: PartPorts): Part {
   const { config, clock, random, tables, pki, metrics } = ports;
   const client = ports.clientOf("kube-controller-manager");
   const log = ports.log.child({ part: "controllers" });
-  const events = new ApiEventRecorder(client, { component: "controller-manager" }, clock, log);
+  const recorderFor = (component: string): ApiEventRecorder =>
+    new ApiEventRecorder(client, { component }, clock, log);
+  const events = recorderFor("controller-manager");
   let running: Controllers | undefined;
   const check = (): string | undefined => {
     if (running === undefined) return "the controllers are not running";
@@ -22,7 +24,8 @@ export function controllersPart(ports: PartPorts): Part {
       const { clusterCidr, nodeCidrMaskSize, nodeMonitorGraceMs } = config;
       const rootCaPem = pki.ca.certificate;
       const settings = { clusterCidr, nodeCidrMaskSize, nodeMonitorGraceMs, rootCaPem };
-      const all = controllers({ client, clock, log, random, events, tables, config: settings });
+      const given = { client, clock, log, random, events, recorderFor, tables, config: settings };
+      const all = controllers(given);
       running = all;
       try {
         await together(

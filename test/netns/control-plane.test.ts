@@ -197,6 +197,13 @@ t.test("a control plane", { skip: missing }, async (t) => {
     t.match(await kubectl("get", "clusterrole", "cluster-admin", "-o", "jsonpath={.rules[0].verbs}"), /\*/);
   });
 
+  await t.test("it counts requests, for those who may ask", async (t) => {
+    const text = await kubectl("get", "--raw", "/metrics");
+    t.match(text, /^apiserver_request_total\{.*verb="LIST".*resource="namespaces".*code="200"\} [1-9]/m);
+    t.match(text, /^apiserver_request_duration_seconds_bucket\{/m);
+    await t.rejects(kubectl("--as=nobody", "get", "--raw", "/metrics"), /forbidden/i);
+  });
+
   await t.test("its DNS server knows the Services", async (t) => {
     const answered = await dig(plane.netns, "kubernetes.default.svc.cluster.local");
     t.match(answered, { answers: [{ type: "A", data: "10.96.0.1" }] });
