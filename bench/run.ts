@@ -24,10 +24,10 @@ const row = (what: string, value: string): void => {
 await bundle();
 await using cluster = await TestCluster.start(runtime);
 await measureStart(cluster);
+await measureIdle(cluster);
 const pods = await inside<{ ours: number[]; direct: number[] }>(cluster, "pod-start.ts", runtime);
 row("Pod create to Running, seen by a watch", showSpread(pods.ours, "ms"));
 row("the same container by direct runtime calls", showSpread(pods.direct, "ms"));
-await measureIdle(cluster);
 const api = await inside<{ writesPerSecond: number[]; watchMs: number[] }>(cluster, "api-load.ts");
 row("durable writes through the API, 32 at a time", showSpread(api.writesPerSecond, "writes/s"));
 row("write to event at each of 100 watchers", showSpread(api.watchMs, "ms", 1));
