@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -20,7 +20,7 @@ t.test("the pause program waits, and ends with 0 when it is told to", { skip: !c
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const child = spawn(program);
     await once(child, "spawn");
-    await delay(50);
+    await waiting(child.pid ?? 0);
     t.equal(child.exitCode, null, "it waits");
     child.kill("SIGCHLD");
     await delay(20);
@@ -29,6 +29,18 @@ t.test("the pause program waits, and ends with 0 when it is told to", { skip: !c
     t.same(await once(child, "exit"), [0, null], signal);
   }
 });
+
+/** Resolves when the program has set its signals up and sleeps: one sent before that would end it. */
+async function waiting(pid: number): Promise<void> {
+  const ignoresChild = 1n << 16n;
+  for (let tries = 0; tries < 1_000; tries += 1) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8");
+    const ignored = BigInt(`0x${/^SigIgn:\s+(\w+)$/m.exec(status)?.[1] ?? "0"}`);
+    if ((ignored & ignoresChild) !== 0n && /^State:\s+S/m.test(status)) return;
+    await delay(10);
+  }
+  throw new Error(`process ${pid} never waits for a signal`);
+}
 
 t.test("the image is the same each time and names its blobs", async (t) => {
   for (const architecture of ["x64", "arm64"]) {
