@@ -206,7 +206,13 @@ async function probes(t: Test, cluster: TestCluster): Promise<void> {
     `out of the Service ${Math.round(performance.now() - brokenMs)} ms after its page went (probed every 1,000 ms)`,
   );
   const address = await cluster.get("get service web -o jsonpath={.spec.clusterIP}");
-  await delay(300);
+  const podAddress = await cluster.get(`get pod ${pod} -o jsonpath={.status.podIP}`);
+  await eventually(
+    "no rule leads to the pod",
+    () => cluster.sh("iptables-save -t nat"),
+    (rules) => !rules.includes(`--to-destination ${podAddress}:`),
+    { everyMs: 50, timeoutMs: 5_000 },
+  );
   const only = await answersOf(() => cluster.sh(`curl -s --max-time 5 http://${address}/`), 12);
   t.equal(only.size, 1, "only the other pod is asked");
   await cluster.kubectl(["exec", pod, "-c", "clock", "--", "mv", "/srv/away.html", "/srv/index.html"]);
