@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import os from "node:os";
 import type { ApiClient } from "#api/client.ts";
 import { ApiEventRecorder, type EventRecorder } from "#api/event-recorder.ts";
@@ -10,6 +10,7 @@ import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
 import { reconcile } from "#lib/reconcile.ts";
 import { type Task, together } from "#lib/together.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import { WorkQueue } from "#lib/work-queue.ts";
 import { findCgroups } from "#linux/cgroup.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
@@ -92,7 +93,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   if (facts.swapBytes > 0) {
     log.warn("this machine swaps; limits of memory do not count it", { swapBytes: facts.swapBytes });
   }
-  await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
+  await makeFolder(config.rootDir, 0o750);
 
   const dirty = new WorkQueue<string>({ limit: keyLimit, backoff: { firstMs: 500, maxMs: 10_000 }, clock });
   const reports = new WorkQueue<string>({ limit: keyLimit, backoff: { firstMs: 200, maxMs: 10_000 }, clock });

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { openSync } from "node:fs";
-import { mkdir, rename, stat } from "node:fs/promises";
+import { rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { backoffMs } from "#lib/backoff.ts";
 import { systemClock } from "#lib/clock.ts";
 import { bool, type Flags, parseFlags, renderFlags, text } from "#lib/flags.ts";
 import { errorText, jsonLog, type Log } from "#lib/log.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import { isRunning, pidFileText, readPidFile } from "./cluster/processes.ts";
 import type { ServiceSpec } from "./cluster/services.ts";
 import { readJson, remove, writeWhole } from "./cluster/state-file.ts";
@@ -53,8 +54,8 @@ export const supervise: Command = {
     const config = parseFlags("keelson supervise", flags, args);
     const log = jsonLog("supervisor");
     const services = (await readJson(config.services)) as readonly ServiceSpec[];
-    await mkdir(config.runDir, { recursive: true });
-    await mkdir(config.logDir, { recursive: true });
+    await makeFolder(config.runDir, 0o755);
+    await makeFolder(config.logDir, 0o755);
     const own = path.join(config.runDir, "supervisor.pid");
     if ((await readPidFile(own)) !== undefined)
       throw new Error(`cannot start: another supervisor runs, see "${own}"`);

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { ApiClient } from "#api/client.ts";
 import { HttpTransport } from "#api/http-transport.ts";
@@ -8,6 +7,7 @@ import { nodes } from "#api/resources.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags, renderFlags, UsageError } from "#lib/flags.ts";
 import { errorText } from "#lib/log.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import { allServices, type Background, chooseBackground } from "./cluster/background.ts";
 import { containerdPaths, renderContainerdConfig } from "./cluster/containerd-config.ts";
 import {
@@ -84,7 +84,7 @@ async function start(
   });
   const runtime = await step(io, "runtime", () => chooseRuntime(settings));
   await step(io, "files", async () => {
-    await mkdir(settings.podManifestPath, { recursive: true });
+    await makeFolder(settings.podManifestPath, 0o755);
     await installPlugins(program);
     await writeWhole(settingsFile(settings.configDir), JSON.stringify(settings, undefined, 2));
   });

@@ -1,6 +1,6 @@
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import type { Clock } from "#lib/clock.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import type { Store } from "./store/store.ts";
 
 /** Where everything is kept. */
@@ -23,7 +23,7 @@ export async function openStore(options: StoreOptions, clock: Clock, signal: Abo
   }
   const file = path.join(options.dataDir, "store.db");
   try {
-    await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+    await makeFolder(options.dataDir, 0o700);
     const { SqliteStore } = await import("./store/sqlite/sqlite-store.ts");
     return new SqliteStore(file, clock);
   } catch (cause) {

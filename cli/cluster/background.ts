@@ -1,9 +1,9 @@
 import { execFile, spawn } from "node:child_process";
 import { existsSync, openSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "#lib/clock.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import { isRunning, readPidFile, type RunningProcess } from "./processes.ts";
 import type { ServiceName, ServiceSpec } from "./services.ts";
 import type { UpSettings } from "./settings.ts";
@@ -79,7 +79,7 @@ function supervisor(settings: UpSettings, program: string): Background {
   return {
     kind: "supervisor",
     async start(services) {
-      await mkdir(settings.logDir, { recursive: true });
+      await makeFolder(settings.logDir, 0o755);
       await writeWhole(listFile, JSON.stringify(services, undefined, 2));
       const out = openSync(path.join(settings.logDir, "supervisor.log"), "a", 0o640);
       const child = spawn(

@@ -1,9 +1,10 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { makeFolder } from "#lib/make-folder.ts";
 
 /** Writes a file whole or not at all, readable by its owner only unless `mode` says otherwise. */
 export async function writeWhole(file: string, text: string, mode = 0o600): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true });
+  await makeFolder(path.dirname(file), 0o755);
   const temporary = `${file}.${process.pid}.tmp`;
   await writeFile(temporary, text, { mode });
   await rename(temporary, file);

@@ -1,10 +1,11 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { ApiClient } from "#api/client.ts";
 import { nodes } from "#api/resources.ts";
 import { WatchCache } from "#api/watch-cache.ts";
 import type { Clock } from "#lib/clock.ts";
 import type { Log } from "#lib/log.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 
 /** The file a runtime takes its Pod network from, when no other conflist stands before it. */
 export const conflistName = "10-keelson.conflist";
@@ -72,7 +73,7 @@ export async function keepConflist(
 async function writeWhenDifferent(file: string, text: string, log: Log): Promise<void> {
   const before = await readFile(file, "utf8").catch(() => "");
   if (before === text) return;
-  await mkdir(path.dirname(file), { recursive: true });
+  await makeFolder(path.dirname(file), 0o755);
   await writeFile(`${file}.tmp`, text, { mode: 0o644 });
   await rename(`${file}.tmp`, file);
   log.info("wrote the pod network's configuration", { file });

@@ -1,6 +1,7 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseKubeconfig } from "#api/kubeconfig.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 import { stringify } from "yaml";
 import { type CertificateRequest, issueCertificate, type KeyPair } from "./issue-certificate.ts";
 import { isGood, leafDays } from "./pki.ts";
@@ -50,7 +51,7 @@ export async function writeKubeconfigs(
   nowMs: number,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  await mkdir(options.folder, { recursive: true, mode: 0o755 });
+  await makeFolder(options.folder, 0o755);
   const written: string[] = [];
   for (const user of kubeconfigUsers(options.nodeNames)) {
     const file = path.join(options.folder, user.file);

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { makeFolder } from "#lib/make-folder.ts";
 import {
   type CertificateRequest,
   issueAuthority,
@@ -40,7 +41,7 @@ export interface PkiOptions {
  * @throws Error that names the file that cannot be read, parsed or written.
  */
 export async function ensurePki(options: PkiOptions, nowMs: number, signal: AbortSignal): Promise<Pki> {
-  await mkdir(options.folder, { recursive: true, mode: 0o700 });
+  await makeFolder(options.folder, 0o700);
   const ca = await ensureAuthority(options.folder, nowMs, signal);
   const leaf = (name: string, request: CertificateRequest): Promise<KeyPair> =>
     ensureLeaf(path.join(options.folder, name), request, ca, nowMs, signal);
