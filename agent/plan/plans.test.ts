@@ -218,6 +218,19 @@ t.test("a static Pod is named after its node and changes its uid with its text",
   );
   t.throws(() => staticPod({ kind: "Service" }, "f", "n", 0), /not a v1 Pod/);
 });
+t.test("a null in a static Pod's manifest is a field that is absent", async (t) => {
+  const containers = [{ name: "web", image: "a", resources: null, env: null }];
+  const volumes = [{ name: "x", secret: null, emptyDir: {} }];
+  const manifest = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web", creationTimestamp: null, annotations: null },
+    spec: { priority: null, restartPolicy: null, containers, volumes },
+  };
+  const { spec, metadata } = staticPod(manifest, "/m/web.yaml", "node-a", 0);
+  t.match(spec, { restartPolicy: "Always", containers: [{ name: "web" }] });
+  t.notMatch(JSON.stringify({ spec, metadata }), /null/);
+});
 t.test("a status patch says only what differs", async (t) => {
   const pod = testPod();
   t.equal(statusPatch(pod, { phase: "Running", podIPs: [] }, { phase: "Running" }), undefined);

@@ -11,7 +11,8 @@ export class ManifestError extends Error {
  * A static Pod from a parsed manifest: named after the node, with a uid that changes whenever the manifest does.
  * @throws {ManifestError} for anything but one Pod, or a Pod that refers to objects of the API.
  */
-export function staticPod(manifest: unknown, file: string, nodeName: string, seenMs: number): Pod {
+export function staticPod(written: unknown, file: string, nodeName: string, seenMs: number): Pod {
+  const manifest = withoutNulls(written);
   if (!isPod(manifest)) throw new ManifestError(`cannot run "${file}": it is not a v1 Pod`);
   const name = manifest.metadata?.name ?? "";
   if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
@@ -23,7 +24,7 @@ export function staticPod(manifest: unknown, file: string, nodeName: string, see
     throw new ManifestError(`cannot run "${file}": static pods may not reference ${refused}`);
   const namespace = manifest.metadata?.namespace ?? "default";
   const hash = createHash("md5")
-    .update(JSON.stringify([manifest, nodeName, file]))
+    .update(JSON.stringify([written, nodeName, file]))
     .digest("hex");
   const given = manifest.metadata?.uid;
   return {
@@ -52,6 +53,14 @@ export function staticPod(manifest: unknown, file: string, nodeName: string, see
       tolerations: [...(manifest.spec.tolerations ?? []), { effect: "NoExecute", operator: "Exists" }],
     },
   };
+}
+
+/** A field that is null is one that is absent, as the API reads it. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([, field]) => field !== null);
+  return Object.fromEntries(kept.map(([name, field]) => [name, withoutNulls(field)]));
 }
 
 /** The API's image of a static Pod. @param node its owner, when the Node object is known. */

@@ -212,6 +212,36 @@ t.test("finalizers keep an object until the last one is removed", async (t) => {
   t.equal((await server.ask("GET", `${configMaps}/a`)).status, 404);
 });
 
+t.test("a null in a Pod is a field that is absent, for every kind of write", async (t) => {
+  await using server = await testApi();
+  const nulls = { priority: null, nodeName: null, tolerations: null, securityContext: null };
+  const containers = [{ name: "c", image: "i", env: null, resources: null, livenessProbe: null }];
+  const sent = {
+    ...pod("a"),
+    metadata: { name: "a", creationTimestamp: null, labels: null },
+    spec: { containers, ...nulls },
+    status: null,
+  };
+  const created = await server.ask("POST", `${pods}?fieldValidation=Strict`, sent);
+  t.equal(created.status, 201, JSON.stringify(created.json["message"]));
+  t.notMatch(JSON.stringify(created.json), /null/);
+  const replaced = await server.ask("PUT", `${pods}/a`, {
+    ...created.json,
+    metadata: { ...metadataOf(created.json), annotations: null },
+  });
+  t.equal(replaced.status, 200, JSON.stringify(replaced.json["message"]));
+  const patched = await server.ask(
+    "PATCH",
+    `${pods}/a`,
+    [{ op: "add", path: "/spec/priority", value: null }],
+    {
+      "content-type": "application/json-patch+json",
+    },
+  );
+  t.equal(patched.status, 200, JSON.stringify(patched.json["message"]));
+  t.notMatch(JSON.stringify(patched.json), /null/);
+});
+
 t.test("propagation policies become finalizers, and preconditions hold", async (t) => {
   await using server = await testApi();
   const created = await server.ask("POST", configMaps, configMap("a"));
