@@ -85,6 +85,8 @@ async function keepRunning(
 ): Promise<void> {
   const pidFile = path.join(config.runDir, `${service.name}.pid`);
   const either = AbortSignal.any([ends.stop, ends.leave]);
+  const failuresFile = path.join(config.runDir, `${service.name}.failures`);
+  await remove(failuresFile);
   await adopt(service, pidFile, log, either);
   for (let failures = 0; !either.aborted; ) {
     const startedMs = performance.now();
@@ -93,6 +95,7 @@ async function keepRunning(
     await remove(pidFile);
     if (either.aborted || !config.restart) return;
     failures = performance.now() - startedMs > healthyMs ? 1 : failures + 1;
+    await writeWhole(failuresFile, `${failures}\n`, 0o644);
     const waitMs = backoffMs(failures, restartBackoff);
     log.warn("process ended", { service: service.name, how, restartInMs: waitMs });
     await systemClock.sleep(waitMs, either).catch(() => undefined);

@@ -20,7 +20,7 @@ import {
 } from "./cluster/machine.ts";
 import { installPlugins } from "./cluster/plugin-files.ts";
 import { step } from "./cluster/progress.ts";
-import { type Machine, planServices } from "./cluster/services.ts";
+import { type Machine, planServices, type ServiceName, type ServiceSpec } from "./cluster/services.ts";
 import { loadSettings, settingsFile, type UpSettings, upFlags } from "./cluster/settings.ts";
 import { remove, writeWhole } from "./cluster/state-file.ts";
 import type { Command, CommandIo } from "./command.ts";
@@ -56,7 +56,7 @@ export const up: Command = {
     try {
       await start(settings, program, background, io, signal);
     } catch (cause) {
-      await explainFailure(background, io, signal);
+      await explainFailure(cause, background, io, signal);
       await background.stop(allServices, AbortSignal.timeout(60_000));
       await remove(settingsFile(settings.configDir));
       throw new Error(`cannot start the cluster: ${errorText(cause)}; nothing was left running`, { cause });
@@ -90,14 +90,15 @@ async function start(
   });
   const services = planServices(settings, { ...machine, runtime });
   await step(io, `services (${background.kind})`, () => background.start(services, signal));
+  const watch = (): Promise<void> => refuseWhatKeepsEnding(background, services);
   await step(io, "control plane", () =>
-    waitFor(settings, signal, async (client, stop) => {
+    waitFor(settings, watch, signal, async (client, stop) => {
       await client.json("GET", "/api/v1/namespaces/kube-system", undefined, stop);
       return true;
     }),
   );
   await step(io, `node ${machine.nodeName} Ready`, () =>
-    waitFor(settings, signal, async (client, stop) => {
+    waitFor(settings, watch, signal, async (client, stop) => {
       const node = await client.get(nodes, { namespace: "", name: machine.nodeName }, stop);
       return (
         node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false
@@ -148,8 +149,32 @@ async function chooseRuntime(settings: UpSettings): Promise<Machine["runtime"]> 
   return { kind: "cri", endpoint: `unix://${paths.socket}`, own: true, config: paths.config };
 }
 
+/** A service that ended this often in a row will not come up by itself. */
+const hopelessFailures = 3;
+
+/** Says of the first service that ends again and again. */
+class ServiceEndedError extends Error {
+  override readonly name = "ServiceEndedError";
+  readonly service: ServiceName;
+  constructor(service: ServiceName, failures: number) {
+    super(`the service "${service}" ended ${failures} times; its last lines say why`);
+    this.service = service;
+  }
+}
+
+async function refuseWhatKeepsEnding(
+  background: Background,
+  services: readonly ServiceSpec[],
+): Promise<void> {
+  for (const { name } of services) {
+    const failures = await background.failures(name);
+    if (failures >= hopelessFailures) throw new ServiceEndedError(name, failures);
+  }
+}
+
 async function waitFor(
   settings: UpSettings,
+  watch: () => Promise<void>,
   signal: AbortSignal,
   ready: (client: ApiClient, signal: AbortSignal) => Promise<boolean>,
 ): Promise<void> {
@@ -167,6 +192,7 @@ async function waitFor(
     } catch (cause) {
       last = cause;
     }
+    await watch();
     await systemClock.sleep(50, deadline).catch(() => undefined);
   }
 }
@@ -195,12 +221,25 @@ async function withClient<T>(settings: UpSettings, use: (client: ApiClient) => P
   }
 }
 
-async function explainFailure(background: Background, io: CommandIo, signal: AbortSignal): Promise<void> {
+async function explainFailure(
+  cause: unknown,
+  background: Background,
+  io: CommandIo,
+  signal: AbortSignal,
+): Promise<void> {
   if (signal.aborted) return;
+  const culprit = culpritOf(cause);
   for (const [name, state] of await background.states()) {
+    if (culprit !== undefined && culprit !== name) continue;
     const words = await background.lastWords(name).catch(() => "");
     if (words !== "") io.err(`--- the last lines of ${name} (${state}):\n${words}\n`);
   }
+}
+
+/** The service whose ends were the reason, however often that was wrapped since. */
+function culpritOf(cause: unknown): ServiceName | undefined {
+  if (cause instanceof ServiceEndedError) return cause.service;
+  return cause instanceof Error ? culpritOf(cause.cause) : undefined;
 }
 
 /** The first setting that a second `up` asks to be other than it is. */

@@ -21,6 +21,8 @@ export interface Background {
   stop(names: readonly ServiceName[], signal: AbortSignal): Promise<void>;
   /** Each process and whether it runs. */
   states(): Promise<ReadonlyMap<string, "running" | "stopped">>;
+  /** How often in a row a process ended soon after its start. */
+  failures(name: ServiceName): Promise<number>;
   /** The last lines a process wrote. */
   lastWords(name: string): Promise<string>;
 }
@@ -66,6 +68,10 @@ function systemd(): Background {
       }
       return states;
     },
+    async failures(name) {
+      const { stdout } = await run("systemctl", ["show", "--property=NRestarts", "--value", unit(name)]);
+      return Number(stdout.trim()) || 0;
+    },
     async lastWords(name) {
       const { stdout } = await run("journalctl", ["-u", unit(name), "-n", "20", "--no-pager", "-o", "cat"]);
       return stdout.trim();
@@ -75,6 +81,7 @@ function systemd(): Background {
 
 function supervisor(settings: UpSettings, program: string): Background {
   const pidFile = (name: string): string => path.join(settings.runDir, `${name}.pid`);
+  const failuresFile = (name: string): string => path.join(settings.runDir, `${name}.failures`);
   const listFile = path.join(settings.configDir, "services.json");
   return {
     kind: "supervisor",
@@ -100,6 +107,7 @@ function supervisor(settings: UpSettings, program: string): Background {
         const process = await readPidFile(pidFile(name));
         if (process !== undefined) await end(process, signal);
         await remove(pidFile(name));
+        await remove(failuresFile(name));
       }
       await remove(listFile);
     },
@@ -109,6 +117,9 @@ function supervisor(settings: UpSettings, program: string): Background {
         states.set(name, (await readPidFile(pidFile(name))) === undefined ? "stopped" : "running");
       }
       return states;
+    },
+    async failures(name) {
+      return Number((await readIfThere(failuresFile(name))) ?? "0");
     },
     async lastWords(name) {
       const log = (await readIfThere(path.join(settings.logDir, `${name}.log`))) ?? "";

@@ -1,3 +1,4 @@
+import { systemClock } from "#lib/clock.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { cniRunner } from "../../cni/runner.ts";
@@ -19,11 +20,16 @@ const cniPlaces = {
   cacheDir: "/var/lib/cni",
 };
 
+/** A runtime that starts beside us may take this long to listen, in milliseconds. */
+const patienceMs = 20_000;
+
 /**
  * Connects to the node's runtime. Docker's client is loaded only when it is used.
- * @throws when the chosen one does not answer, or none does.
+ * @throws when the chosen one does not answer within 20 s, or none does.
  */
 export async function openRuntime(choice: RuntimeChoice, signal: AbortSignal): Promise<Runtime> {
+  const chosen = choice.dockerEndpoint === "" ? choice.containerRuntimeEndpoint : choice.dockerEndpoint;
+  if (chosen !== "") await untilItAnswers(chosen, signal);
   if (choice.dockerEndpoint !== "") return await openDocker(choice.dockerEndpoint, signal);
   if (choice.containerRuntimeEndpoint !== "")
     return await CriRuntime.connect(choice.containerRuntimeEndpoint, signal);
@@ -32,6 +38,13 @@ export async function openRuntime(choice: RuntimeChoice, signal: AbortSignal): P
   throw new Error(
     `no container runtime answers at ${[...criSockets, dockerSocket].join(", ")}; start one, or name its socket with --container-runtime-endpoint`,
   );
+}
+
+/** The client says better than we could what is wrong with one that never does. */
+async function untilItAnswers(endpoint: string, signal: AbortSignal): Promise<void> {
+  const startedMs = systemClock.monotonicMs();
+  while (!(await answers(endpoint)) && systemClock.monotonicMs() - startedMs < patienceMs)
+    await systemClock.sleep(100, signal);
 }
 
 async function openDocker(endpoint: string, signal: AbortSignal): Promise<Runtime> {
