@@ -4,7 +4,7 @@ import path from "node:path";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { bundle, eventually, type RuntimeName, TestCluster } from "../support/cluster.ts";
-import { allKubectls, type Kubectl } from "../support/kubectl.ts";
+import { chooseKubectls, type Kubectl } from "../support/kubectl.ts";
 import { root } from "../support/paths.ts";
 
 /** The kubectl versions whose streaming differs: SPDY, WebSocket with SPDY port-forward, WebSocket throughout. */
@@ -127,17 +127,11 @@ async function streams(t: Test, cluster: TestCluster): Promise<void> {
     (count) => Number(count) >= 1,
   );
   const pod = firstWord(await cluster.get("get pods -l app=web --no-headers"));
-  const there = allKubectls();
-  const chosen = streamingVersions.flatMap((version) =>
-    there.filter((kubectl) => kubectl.version === version),
-  );
-  const missing = streamingVersions.filter(
-    (version) => !there.some((kubectl) => kubectl.version === version),
-  );
-  if (missing.length > 0) t.comment(`not on this machine: kubectl ${missing.join(", ")}`);
-  for (const kubectl of chosen.length > 0 ? chosen : there.slice(-1)) {
+  const { chosen, missing } = chooseKubectls(streamingVersions);
+  for (const version of missing)
+    await t.test(`kubectl ${version}`, { skip: `needs kubectl ${version}` }, () => {});
+  for (const kubectl of chosen)
     await t.test(`kubectl ${kubectl.version}`, (t) => streamsWith(t, cluster, kubectl, pod));
-  }
 }
 
 async function streamsWith(t: Test, cluster: TestCluster, kubectl: Kubectl, pod: string): Promise<void> {

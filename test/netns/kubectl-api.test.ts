@@ -13,9 +13,8 @@ import { serveHttp } from "../../control/apiserver/http-server.ts";
 import { issueAuthority, issueCertificate } from "../../control/pki/issue-certificate.ts";
 import { renderKubeconfig } from "../../control/pki/kubeconfig-files.ts";
 import { SqliteStore } from "../../control/store/sqlite/sqlite-store.ts";
-import { type Kubectl, kubectlOf } from "../support/kubectl.ts";
+import { chooseKubectls, type Kubectl } from "../support/kubectl.ts";
 
-const versions = ["1.27", "1.30", "1.33"];
 const manifest = `
 apiVersion: v1
 kind: ConfigMap
@@ -38,10 +37,10 @@ spec:
       containers: [{name: c, image: nginx}]
 `;
 
-for (const version of versions) {
-  const kubectl = kubectlOf(version);
-  t.test(`kubectl ${version}`, { skip: kubectl === undefined && `needs kubectl ${version}` }, async (t) => {
-    if (kubectl === undefined) return;
+const { chosen, missing } = chooseKubectls(["1.27", "1.30", "1.33"]);
+for (const version of missing) t.test(`kubectl ${version}`, { skip: `needs kubectl ${version}` }, () => {});
+for (const kubectl of chosen) {
+  t.test(`kubectl ${kubectl.version}`, async (t) => {
     await using server = await startApi();
     const run = (...args: readonly string[]) => runKubectl(kubectl, server, args);
 

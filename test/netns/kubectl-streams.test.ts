@@ -12,19 +12,15 @@ import type { AgentView } from "../../agent/model.ts";
 import { FakeRuntime } from "../../agent/runtime/fake.ts";
 import { fakeView } from "../../agent/server/fake-view.ts";
 import { serveUpgrade } from "../../agent/server/upgrades.ts";
-import { allKubectls, kubectlOf } from "../support/kubectl.ts";
+import { chooseKubectls } from "../support/kubectl.ts";
 
-/** Those whose streams differ; where none is here, the one that is must do. */
+/** Those whose streams differ. */
 const wanted = (process.env["KUBECTLS"] ?? "1.27,1.29,1.30,1.31,1.33").split(",");
-const there = wanted.flatMap((version) => kubectlOf(version) ?? []);
-const kubectls = there.length > 0 ? there : allKubectls().slice(-1);
-const skip = kubectls.length === 0 && `needs kubectl ${wanted.join(", ")}, or any other`;
+const { chosen, missing } = chooseKubectls(wanted);
+const skip = chosen.length === 0 && `needs kubectl ${wanted.join(", ")}, or any other`;
 t.setTimeout(240_000);
 
-for (const version of wanted) {
-  if (kubectlOf(version) === undefined)
-    t.test(`kubectl ${version}`, { skip: `needs kubectl ${version}` }, () => {});
-}
+for (const version of missing) t.test(`kubectl ${version}`, { skip: `needs kubectl ${version}` }, () => {});
 
 t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
   const signal = AbortSignal.timeout(230_000);
@@ -51,7 +47,7 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const port = portOf(server);
-  for (const { version: release, file } of kubectls) {
+  for (const { version: release, file } of chosen) {
     const kubectl = (args: readonly string[], input: Buffer = Buffer.alloc(0)): Promise<Result> =>
       runKubectl(file, [`--server=http://127.0.0.1:${port}`, ...args], input);
     const plain = await kubectl([

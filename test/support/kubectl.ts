@@ -14,6 +14,14 @@ export interface Kubectl {
  * Tests run with all of them and name the versions that are missing.
  */
 export function allKubectls(): readonly Kubectl[] {
+  known ??= findKubectls();
+  return known;
+}
+
+/** Found once: to ask a program its version costs as much as most calls of it. */
+let known: readonly Kubectl[] | undefined;
+
+function findKubectls(): readonly Kubectl[] {
   const onPath = ["/usr/local/bin/kubectl", "/usr/bin/kubectl"].find((file) => existsSync(file));
   if (onPath === undefined) return [];
   const folder = path.dirname(realpathSync(onPath));
@@ -34,8 +42,20 @@ function versionOf(file: string): string {
 }
 
 /** The kubectl of one version, or undefined. */
-export function kubectlOf(version: string): Kubectl | undefined {
+function kubectlOf(version: string): Kubectl | undefined {
   return allKubectls().find((kubectl) => kubectl.version === version);
+}
+
+/** Which of the wanted versions are here; where none is, the newest there is must do. */
+export function chooseKubectls(wanted: readonly string[]): {
+  readonly chosen: readonly Kubectl[];
+  readonly missing: readonly string[];
+} {
+  const found = wanted.flatMap((version) => kubectlOf(version) ?? []);
+  return {
+    chosen: found.length > 0 ? found : allKubectls().slice(-1),
+    missing: wanted.filter((version) => !found.some((kubectl) => kubectl.version === version)),
+  };
 }
 
 /** The newest there is. @throws Error when there is none. */
