@@ -125,3 +125,36 @@ t.test("a file in the static directory runs, outlives the agent, changes and goe
   await until("nothing in the view", () => second.view.pods().length === 0);
   await second.stop();
 });
+
+t.test("a container whose postStart hook fails is killed and says so", async (t) => {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "agent-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const runtime = new FakeRuntime(systemClock);
+  runtime.addImage("busybox", { entrypoint: ["sleep", "1000"] });
+  await mkdir(path.join(folder, "manifests"), { recursive: true });
+  await writeFile(
+    path.join(folder, "manifests/web.yaml"),
+    `apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: busybox
+    command: [sleep, '1000']
+    lifecycle: {postStart: {exec: {command: [sh, -c, "exit 1"]}}}
+`,
+  );
+  const agent = await standalone(runtime, folder);
+  const seen = new Set<string | undefined>();
+  await until("it backs off", () => {
+    const state = agent.view.podByName("default", "web-node-a")?.pod.status?.containerStatuses?.[0]?.state;
+    if (state?.running !== undefined) seen.add("running");
+    seen.add(state?.waiting?.reason);
+    return state?.waiting?.reason === "CrashLoopBackOff";
+  });
+  t.ok(seen.has("PostStartHookError"), [...seen].join(", "));
+  t.notOk(seen.has("running"), "for its users it never ran");
+  await agent.stop();
+});

@@ -311,6 +311,8 @@ function beginPostStart(
       const message = `PostStartHook failed: ${errorText(cause)}`;
       podEvent(context, entry.pod, "Warning", "FailedPostStartHook", message, fieldPathOf(spec));
       entry.postStart.set(id, "failed");
+      const retryAtMs = context.clock.now(); // the back-off of what was started and ended decides
+      entry.startFailures.set(spec.container.name, { reason: "PostStartHookError", message, retryAtMs });
     } finally {
       context.markDirty(entry.uid);
     }

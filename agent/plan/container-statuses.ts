@@ -165,13 +165,22 @@ function stateOf(pod: Pod, spec: SpecContainer, newest: ContainerStatus, input: 
       if (input.memory.postStart.get(newest.id) === "running") {
         return { waiting: { reason: "ContainerCreating" } };
       }
+      if (input.memory.postStart.get(newest.id) === "failed") {
+        // It is being killed: for its users it never ran.
+        const failure = startTrouble(spec.container.name, input);
+        return { waiting: failure ?? { reason: "PostStartHookError" } };
+      }
       return { running: { startedAt: apiTime(newest.startedAtMs) } };
     case "exited": {
       const again =
         !mustStop(pod, input.memory) && shouldRestart(pod, spec.container, spec.kind, newest.exitCode);
       const failure = again ? startTrouble(spec.container.name, input) : undefined;
-      if (failure !== undefined) return { waiting: failure };
-      if (again && restartAtMs(newest) > input.nowMs) {
+      const backsOff = again && restartAtMs(newest) > input.nowMs;
+      // A hook's failure is one of a container that was started: the back-off replaces it, as it does a crash.
+      if (failure !== undefined && !(backsOff && failure.reason === "PostStartHookError")) {
+        return { waiting: failure };
+      }
+      if (backsOff) {
         const seconds = (restartAtMs(newest) - newest.finishedAtMs) / 1_000;
         return {
           waiting: {

@@ -151,6 +151,32 @@ t.test("a container waits for a reason that the user can act on", async (t) => {
   );
 });
 
+t.test("a container whose postStart hook failed waits for that reason, then backs off", async (t) => {
+  const message = "PostStartHook failed: code 1";
+  const memory: Partial<PodMemory> = {
+    postStart: new Map([["web-0", "failed"]]),
+    startFailures: new Map([["web", { reason: "PostStartHookError", message, retryAtMs: 0 }]]),
+  };
+  const state = (pod: Pod, runtime: PodRuntime) => status(pod, runtime, memory).containerStatuses?.[0];
+  const killing = state(testPod(), testRuntime([up], testRecord("web", { attempt: 0 })));
+  t.match(killing, {
+    ready: false,
+    started: false,
+    state: { waiting: { reason: "PostStartHookError", message } },
+  });
+  t.match(state(testPod(), testRuntime([up], endedRecord("web", 137, { attempt: 0 }))), {
+    state: { waiting: { reason: "PostStartHookError", message } },
+    lastState: { terminated: { exitCode: 137 } },
+  });
+  t.match(state(testPod(), testRuntime([up], looping)), {
+    state: { waiting: { reason: "CrashLoopBackOff" } },
+  });
+  const never = testPod({ restartPolicy: "Never" });
+  t.match(state(never, testRuntime([up], endedRecord("web", 137, { attempt: 0 }))), {
+    state: { terminated: { exitCode: 137 } },
+  });
+});
+
 t.test("a crash shows in lastState with its message, and the count comes from the runtime", async (t) => {
   const web = status(
     testPod(),
