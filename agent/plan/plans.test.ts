@@ -35,6 +35,20 @@ t.test("QoS classes", async (t) => {
   t.equal(qosClass(limited({ cpu: "1", memory: "1Gi" }, { cpu: "500m", memory: "1Gi" })), "Burstable");
   t.equal(qosClass(limited({ cpu: "1" })), "Burstable");
 });
+t.test(
+  "init containers count for the QoS class, and the Pod's own resources before all others",
+  async (t) => {
+    const full = { limits: { cpu: "1", memory: "1Gi" } };
+    const containers = [testContainer("web", { resources: full })];
+    t.equal(qosClass(testPod({ containers, initContainers: [testContainer("init")] })), "Burstable");
+    t.equal(
+      qosClass(testPod({ containers, initContainers: [testContainer("init", { resources: full })] })),
+      "Guaranteed",
+    );
+    t.equal(qosClass(testPod({ resources: full })), "Guaranteed");
+    t.equal(qosClass(testPod({ containers, resources: { requests: { cpu: "1" } } })), "Burstable");
+  },
+);
 t.test("CPU and memory in the kernel's units", async (t) => {
   t.equal(cpuShares(100), 102);
   t.equal(cpuShares(0), 2);
@@ -69,6 +83,9 @@ t.test("resolv.conf by policy", async (t) => {
     options: ["ndots:5"],
   });
   t.same(podDns(testPod({ hostNetwork: true }), cluster, host).dns, host);
+  t.same(podDns(testPod({ dnsPolicy: "Default" }), cluster, host).dns, host);
+  const onHost = testPod({ hostNetwork: true, dnsPolicy: "ClusterFirstWithHostNet" });
+  t.same(podDns(onHost, cluster, host).dns.servers, ["10.96.0.10"]);
   t.same(
     podDns(
       testPod({
@@ -82,6 +99,22 @@ t.test("resolv.conf by policy", async (t) => {
   );
   t.equal(podDns(testPod(), { servers: [], domain: "" }, host).notes[0]?.reason, "MissingClusterDNS");
 });
+t.test(
+  "resolv.conf keeps to three servers, 32 searches and 2048 characters, and says what it left out",
+  async (t) => {
+    const cluster = { servers: ["10.96.0.10"], domain: "" };
+    const dnsOf = (dnsConfig: object) =>
+      podDns(testPod({ dnsPolicy: "None", dnsConfig }), cluster, { servers: [], searches: [], options: [] });
+    const four = dnsOf({ nameservers: ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] });
+    t.same(four.dns.servers, ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    t.match(four.notes, [{ reason: "DNSConfigForming", message: /nameserver line is: 192\.0\.2\.1 .*\.3$/ }]);
+    const many = dnsOf({ searches: Array.from({ length: 40 }, (_, i) => `s${i}.example`) });
+    t.equal(many.dns.searches.length, 32);
+    t.match(many.notes, [{ reason: "DNSConfigForming", message: /Search Line limits/ }]);
+    const long = dnsOf({ searches: Array.from({ length: 20 }, (_, i) => `${"a".repeat(198)}${10 + i}`) });
+    t.equal(long.dns.searches.length, 10, "ten of 200 characters and the blanks between them");
+  },
+);
 t.test("hostname and hosts file", async (t) => {
   const pod = testPod({ hostname: "db", subdomain: "data" });
   const name = podHostname(pod, "cluster.local", "node-a");
