@@ -212,6 +212,23 @@ t.test("one ended run is kept, and only the newest sandbox", async (t) => {
     { containers: ["web-1", "web-0"], sandboxes: ["old"] },
   );
 });
+t.test(
+  "a hostname may be the whole name or another altogether, within the kernel's 64 characters",
+  async (t) => {
+    const whole = { hostname: "db", subdomain: "data", setHostnameAsFQDN: true };
+    t.equal(podHostname(testPod(whole), "x.example", "n").hostname, "db.data.default.svc.x.example");
+    t.throws(() => podHostname(testPod(whole), `${"d".repeat(50)}.example`, "n"), /64 characters is the max/);
+    const other = testPod({ ...whole, hostnameOverride: "other.example" });
+    t.same(podHostname(other, "x.example", "n"), { hostname: "other.example", domain: "" });
+  },
+);
+t.test("a Pod on the host's network has the node's hosts file and what it adds", async (t) => {
+  const pod = testPod({ hostNetwork: true, hostAliases: [{ ip: "192.0.2.7", hostnames: ["one", "two"] }] });
+  t.equal(
+    hostsFile(pod, ["192.0.2.1"], podHostname(pod, "x", "node-a"), "127.0.0.1 localhost\n"),
+    "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\n# Entries added by HostAliases.\n192.0.2.7\tone\ttwo\n",
+  );
+});
 t.test("a static Pod is named after its node and changes its uid with its text", async (t) => {
   const manifest = {
     apiVersion: "v1",
