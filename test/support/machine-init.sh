@@ -17,6 +17,10 @@ for controller in /sys/fs/cgroup/*; do
     umount "$controller"
     mount -t cgroup -o "$kind" cgroup "$controller"
     ;;
+  cgroup2)
+    umount "$controller"
+    mount -t cgroup2 cgroup2 "$controller"
+    ;;
   esac
 done
 mount -t tmpfs -o mode=0755 tmpfs /run
