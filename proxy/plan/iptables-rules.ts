@@ -18,7 +18,7 @@ export interface IptablesSettings {
 }
 
 /**
- * The rules of one port, with kube-proxy's chains and names (anchors/network.md §2b).
+ * The rules of one port, with kube-proxy's chains and names.
  * nat sends what has endpoints; filter refuses (nothing anywhere) or drops (nothing on this node) the rest.
  */
 export function planIptablesRules(

@@ -11,7 +11,7 @@ export interface Listener {
   readonly hostIp: string;
 }
 
-/** Chains of userspace mode (anchors/network.md §2a). They are emptied at start: proxy ports change with a restart. */
+/** Chains of userspace mode. They are emptied at start: proxy ports change with a restart. */
 export function planUserspaceBase(serviceCidrs: readonly string[]): BaseRules {
   const chains = [
     "KUBE-PORTALS-CONTAINER",

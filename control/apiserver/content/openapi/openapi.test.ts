@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -9,9 +9,11 @@ import { at, list, record } from "../json.ts";
 import { resourceTable } from "../resources.ts";
 import { openApiV2, openApiV2ContentType, openApiV2Json } from "./v2.ts";
 import { openApiV3, openApiV3Index } from "./v3.ts";
+import { allKubectls } from "../../../../test/support/kubectl.ts";
 
 const all = resourceTable();
-const clouds = "/usr/lib/google-cloud-sdk/bin";
+const fileOf = (version: string): string | undefined =>
+  allKubectls().find((each) => each.version === version)?.file;
 
 t.test("every $ref leads somewhere, in both versions", async (t) => {
   const documents = [
@@ -103,7 +105,7 @@ async function kubectl(
   let output = "";
   try {
     const flags = [`--server=http://127.0.0.1:${port}`, `--cache-dir=${cache}`, "--kubeconfig=/dev/null"];
-    const child = spawn(`${clouds}/kubectl.${version}`, [...flags, ...args]);
+    const child = spawn(fileOf(version) ?? "kubectl", [...flags, ...args]);
     child.stdin.end(input);
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -115,8 +117,7 @@ async function kubectl(
   return output;
 }
 
-const missing = (version: string) =>
-  !existsSync(`${clouds}/kubectl.${version}`) && `needs ${clouds}/kubectl.${version}`;
+const missing = (version: string) => fileOf(version) === undefined && `needs kubectl ${version}`;
 
 t.test("kubectl 1.27 explains from the protobuf document", { skip: missing("1.27") }, async (t) => {
   const said = await kubectl("1.27", false, ["explain", "deployment.spec.strategy"]);

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,10 +12,10 @@ import { decodeMessage, decodeProtobuf } from "./decode.ts";
 import { fieldNumbers } from "./field-numbers.ts";
 import { numbersOf } from "./numbers.ts";
 import { lastBytes, lastVarint, readFields, utf8 } from "./wire.ts";
+import { allKubectls } from "../../../../test/support/kubectl.ts";
 
-const clouds = "/usr/lib/google-cloud-sdk/bin";
-const kubectl = ["1.33", "1.32"].map((version) => `${clouds}/kubectl.${version}`).find(existsSync);
-const noKubectl = kubectl === undefined && `needs ${clouds}/kubectl.1.33`;
+const kubectl = allKubectls().findLast((each) => ["1.32", "1.33"].includes(each.version))?.file;
+const noKubectl = kubectl === undefined && "needs kubectl 1.33 or 1.32";
 
 /** A message by hand: number, then bytes, text, number or an inner message. */
 function message(...fields: readonly (readonly [number, string | number | Uint8Array])[]): Uint8Array {
