@@ -1,6 +1,7 @@
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
+import { PassThrough, type Readable } from "node:stream";
 import tls from "node:tls";
 import type { ApiRequest, ApiResponse, Transport } from "./transport.ts";
 
@@ -186,16 +187,15 @@ export class HttpTransport implements Transport {
       { signal, endStream: request.body === undefined },
     );
     if (request.body !== undefined) stream.end(request.body);
-    const { promise, resolve, reject } = Promise.withResolvers<
-      http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader
-    >();
-    stream.once("response", resolve);
-    stream.once("error", reject);
+    const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>();
+    stream.once("response", (headers) =>
+      resolve({ status: headers[":status"] ?? 0, headers: flatten(headers), body: bodyOf(stream) }),
+    );
+    stream.on("error", reject);
     stream.once("close", () => reject(new Error("the connection was closed before an answer came")));
     const overdue = setTimeout(() => stream.destroy(new Error("no answer in time")), this.#times.responseMs);
     try {
-      const headers = await promise;
-      return { status: headers[":status"] ?? 0, headers: flatten(headers), body: complete(stream) };
+      return await promise;
     } catch (cause) {
       signal.throwIfAborted();
       throw new Error(`cannot ${request.method} "${request.path}" at "${this.#endpoint.server}"`, { cause });
@@ -239,12 +239,24 @@ export class HttpTransport implements Transport {
   }
 }
 
-/** An HTTP/2 stream that is reset midway ends like a complete one for `for await`; this tells them apart. */
-async function* complete(stream: http2.ClientHttp2Stream): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const chunk of stream) yield chunk;
-  if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) {
-    throw new Error(`the connection broke in the middle of the answer (HTTP/2 code ${stream.rstCode})`);
-  }
+/**
+ * The answer's bytes. They are taken from the moment the headers are there: Node gives up the data of a stream
+ * that the server closed before anybody began to read. An answer that breaks off ends with an error.
+ */
+function bodyOf(stream: http2.ClientHttp2Stream): Readable {
+  const body = new PassThrough();
+  body.on("error", () => undefined); // who reads it is told; nobody may be reading yet
+  stream.pipe(body);
+  stream.once("error", (cause) => body.destroy(cause));
+  stream.once("close", () => {
+    if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR || !stream.readableEnded) {
+      body.destroy(
+        new Error(`the connection broke in the middle of the answer (HTTP/2 code ${stream.rstCode})`),
+      );
+    }
+  });
+  body.once("close", () => stream.destroy()); // who stops reading wants no more
+  return body;
 }
 
 function flatten(
