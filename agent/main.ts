@@ -6,6 +6,7 @@ import type { Node, Pod, Service } from "#api/generated/kubernetes.ts";
 import { keyOf, keyText } from "#api/meta.ts";
 import { pods as podResource, services as serviceResource } from "#api/resources.ts";
 import { WatchCache } from "#api/watch-cache.ts";
+import { kubernetesVersion } from "#api/version.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
 import { reconcile } from "#lib/reconcile.ts";
@@ -65,9 +66,6 @@ export interface AgentPorts {
   /** Told when every part has started. */
   readonly ready?: (view: AgentView) => void;
 }
-
-/** The version that the Node object reports. */
-export const kubeletVersion = "v1.36.0+keelson";
 
 /** Pods worked on at the same time. A step does not wait for slow things, so these are enough. */
 const workers = 32;
@@ -228,7 +226,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       reservedMemoryBytes: config.systemReservedMemoryBytes,
       port: config.port,
       runtimeVersion: state.version,
-      kubeletVersion,
+      kubeletVersion: kubernetesVersion,
       images: await runtime.listImages(within).catch(() => []),
       notReady: state.troubles,
     };

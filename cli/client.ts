@@ -1,9 +1,10 @@
 import { ApiClient } from "#api/client.ts";
 import { HttpTransport } from "#api/http-transport.ts";
 import { loadKubeconfig } from "#api/kubeconfig.ts";
+import { kubernetesVersion } from "#api/version.ts";
 import { systemClock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
-import { kubernetesVersion, ownVersion } from "./versions.ts";
+import { ownVersion } from "./versions.ts";
 
 /** A client of the API that a kubeconfig names. `part` is who asks, for the server's logs. */
 export function clientFor(kubeconfig: string, part: string): ApiClient {

@@ -9,8 +9,9 @@ import { type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts"
 import { errorText } from "#lib/log.ts";
 import { chooseBackground } from "./cluster/background.ts";
 import { loadSettings } from "./cluster/settings.ts";
+import { kubernetesVersion } from "#api/version.ts";
 import type { Command } from "./command.ts";
-import { kubernetesVersion, ownVersion } from "./versions.ts";
+import { ownVersion } from "./versions.ts";
 
 interface StatusConfig {
   readonly configDir: string;

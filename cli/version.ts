@@ -1,5 +1,6 @@
+import { kubernetesVersion } from "#api/version.ts";
 import type { Command } from "./command.ts";
-import { kubernetesVersion, ownVersion } from "./versions.ts";
+import { ownVersion } from "./versions.ts";
 
 /** `keelson version [-o json]`. */
 export const version: Command = {

@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { readIfThere } from "./state-file.ts";
 
 /** A process that one of our pid files names, still the one that was written there. */
@@ -23,18 +23,6 @@ export async function pidFileText(pid: number): Promise<string> {
 /** True while the process runs. A zombie does not. */
 export async function isRunning(process: RunningProcess): Promise<boolean> {
   return (await startTimeOf(process.pid)) === process.startTime;
-}
-
-/** Every process whose command line has all the words, newest last. */
-export async function findProcesses(...words: readonly string[]): Promise<readonly number[]> {
-  const found: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const commandLine = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    const own = commandLine.split("\0");
-    if (words.every((word) => own.includes(word))) found.push(Number(name));
-  }
-  return found.filter((pid) => pid !== process.pid);
 }
 
 async function startTimeOf(pid: number): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { formatAddress, parseCidr } from "#lib/ip.ts";
 import type { UpSettings } from "./settings.ts";
 
 export type ServiceName = "containerd" | "control" | "node";
@@ -93,9 +94,8 @@ export function planServices(settings: UpSettings, machine: Machine): readonly S
 
 /** The tenth address of the service range, where cluster DNS lives. */
 export function dnsAddress(serviceCidr: string): string {
-  const [base = ""] = serviceCidr.split("/");
-  const octets = base.split(".").map(Number);
-  return [...octets.slice(0, 3), (octets[3] ?? 0) + 10].join(".");
+  const { family, first } = parseCidr(serviceCidr);
+  return formatAddress({ family, value: first + 10n });
 }
 
 function flag(name: string, value: string): readonly string[] {

@@ -1,3 +1,4 @@
+import { kubernetesVersion } from "#api/version.ts";
 import { createHash } from "node:crypto";
 import { notAllowed, unknownPath } from "../api-error.ts";
 import type { Engine } from "./engine.ts";
@@ -10,7 +11,7 @@ import type { ServerRequest, ServerResponse } from "./request.ts";
 export const version: Readonly<Record<string, string>> = {
   major: "1",
   minor: "36",
-  gitVersion: "v1.36.0+keelson",
+  gitVersion: kubernetesVersion,
   gitCommit: "unknown",
   gitTreeState: "clean",
   buildDate: "1970-01-01T00:00:00Z",

@@ -1,3 +1,4 @@
+import { kubernetesVersion } from "#api/version.ts";
 import type { ResourceDefinition } from "../../../model.ts";
 import type { Json } from "../json.ts";
 import { definitionNames } from "./definition-names.ts";
@@ -11,7 +12,7 @@ export function openApiV2Json(resources: readonly ResourceDefinition[]): Json {
   const operations = resources.flatMap(operationsOf);
   return {
     swagger: "2.0",
-    info: { title: "Kubernetes", version: "v1.36.0+keelson" },
+    info: { title: "Kubernetes", version: kubernetesVersion },
     paths: Object.fromEntries(
       [...Map.groupBy(operations, (each) => each.path)].map(([path, methods]) => [
         path,

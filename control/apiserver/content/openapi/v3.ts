@@ -1,3 +1,4 @@
+import { kubernetesVersion } from "#api/version.ts";
 import { createHash } from "node:crypto";
 import type { ResourceDefinition } from "../../../model.ts";
 import type { Json } from "../json.ts";
@@ -53,7 +54,7 @@ export function openApiV3(resources: readonly ResourceDefinition[], path: string
   const names = new Map([...reached.keys()].map((model) => [model, all.get(model) ?? model]));
   return {
     openapi: "3.0.0",
-    info: { title: "Kubernetes", version: "v1.36.0+keelson" },
+    info: { title: "Kubernetes", version: kubernetesVersion },
     paths: pathItems(served.flatMap(operationsOf), names),
     components: { schemas: definitions(resources, names, 3) },
   };
