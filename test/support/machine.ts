@@ -76,7 +76,7 @@ export class TestMachine implements AsyncDisposable {
       "sh",
       [
         "-c",
-        `${joinCgroups} exec unshare --pid --fork --kill-child --net --mount --uts --cgroup ${path.join(root, "test/support/machine-init.sh")} "$@"`,
+        `${joinCgroups} exec setpriv --pdeathsig KILL unshare --pid --fork --kill-child --net --mount --uts --cgroup ${path.join(root, "test/support/machine-init.sh")} "$@"`,
         cgroup,
         name,
         folder,
