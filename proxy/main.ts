@@ -134,8 +134,9 @@ async function proxyFamily(
     if (family === 4 && touches(result, (port) => port.healthCheckNodePort !== 0)) {
       await ports.serviceHealth.update(result.all.values());
     }
+    const answers = (port: ServicePort): readonly string[] => mode.answers(port, watch.node);
     try {
-      const deleted = await cleanFlows(conntrack, result.changes, watch.node, family, signal);
+      const deleted = await cleanFlows(conntrack, result.changes, answers, family, signal);
       if (deleted > 0) log.info("forgot stale UDP flows", { deleted });
       metrics.deletedFlows.inc(label, deleted);
     } catch (cause) {

@@ -13,6 +13,8 @@ export interface ProxyMode {
     node: NodeFacts,
     signal: AbortSignal,
   ): Promise<WriteReport>;
+  /** `address:port` of everybody who may answer a flow to this port now; what others answer is stale. */
+  answers(port: ServicePort, node: NodeFacts): readonly string[];
   /** What of ours another program took away, in words; undefined when all is there. */
   missing(signal: AbortSignal): Promise<string | undefined>;
   /** The next sync writes everything. */

@@ -1,6 +1,7 @@
 import type { Iptables } from "#linux/iptables.ts";
 import { type IptablesBaseSettings, planIptablesBase } from "../../plan/iptables-base.ts";
 import { type IptablesSettings, planIptablesRules } from "../../plan/iptables-rules.ts";
+import { endpointAnswers } from "../../plan/stale-flows.ts";
 import type { ProxyMode } from "../mode.ts";
 import { RuleWriter } from "./rule-writer.ts";
 
@@ -22,6 +23,7 @@ export function iptablesMode(
         ),
         signal,
       ),
+    answers: endpointAnswers,
     missing: (signal) => writer.missing(signal),
     forget: () => writer.forget(),
     close: () => undefined,

@@ -1,7 +1,7 @@
 import type { Clock } from "#lib/clock.ts";
 import type { Log } from "#lib/log.ts";
 import type { Iptables } from "#linux/iptables.ts";
-import type { Family, NodeFacts, ServicePort } from "../../model.ts";
+import { type Family, hostPort, type NodeFacts, type ServicePort, servicePortKey } from "../../model.ts";
 import { chooseEndpoints } from "../../plan/endpoints.ts";
 import type { OwnedRules } from "../../plan/owned-rules.ts";
 import { planUserspaceBase, planUserspaceRules } from "../../plan/userspace-rules.ts";
@@ -84,6 +84,12 @@ export function userspaceMode(settings: UserspaceSettings, ports: UserspacePorts
         portals.delete(key);
       }
       return report;
+    },
+    // REDIRECT takes the address of whatever link the packet came in by.
+    answers: (port) => {
+      const portal = portals.get(servicePortKey(port));
+      if (portal === undefined) return [];
+      return localIps(settings.family).map((ip) => hostPort(ip, portal.listener.proxyPort));
     },
     missing: (signal) => writer.missing(signal),
     forget: () => writer.forget(),
