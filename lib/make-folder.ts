@@ -1,5 +1,6 @@
 import { mkdir, stat } from "node:fs/promises";
 import path from "node:path";
+import { isMissing } from "./read-if-there.ts";
 
 /**
  * Makes a folder and those above it that are missing, all with `mode`. One that is there keeps its own.
@@ -32,7 +33,7 @@ async function tryMake(folder: string, mode: number): Promise<boolean> {
     return true;
   } catch (cause) {
     if (await isFolder(folder)) return true;
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return false;
+    if (isMissing(cause)) return false;
     throw cause;
   }
 }

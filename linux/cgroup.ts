@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, rmdir, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { isMissing } from "#lib/read-if-there.ts";
 
 /** Limits of one cgroup; what is undefined is left alone. */
 export interface CgroupLimits {
@@ -102,7 +103,7 @@ async function setLimit(
   try {
     await writeFile(target, String(value));
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return; // the controller lacks this knob
+    if (isMissing(cause)) return; // the controller lacks this knob
     throw new Error(`cannot write "${value}" to "${target}"`, { cause });
   }
 }

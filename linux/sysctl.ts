@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import { isMissing } from "#lib/read-if-there.ts";
 
 /**
  * Kernel settings by path (`net/ipv4/ip_forward`, not with dots: a link's name may contain one).
@@ -27,8 +28,4 @@ export function writeSysctl(name: string, value: string): boolean {
   if (now === undefined) return false;
   if (now !== value) fs.writeFileSync(path.join(root, name), value);
   return true;
-}
-
-function isMissing(cause: unknown): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { once } from "node:events";
 import type { Clock } from "#lib/clock.ts";
+import { isMissing } from "#lib/read-if-there.ts";
 import type { AgentPod, AgentView } from "../model.ts";
 import { HttpError } from "./http-error.ts";
 import { parseLogOptions } from "./log-options.ts";
@@ -77,8 +78,4 @@ function waitingReason(pod: AgentPod, name: string): string {
     ...(status?.ephemeralContainerStatuses ?? []),
   ];
   return statuses.find((one) => one.name === name)?.state?.waiting?.reason ?? "ContainerCreating";
-}
-
-function isMissing(cause: unknown): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

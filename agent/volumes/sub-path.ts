@@ -1,6 +1,7 @@
 import { closeSync, constants, mkdirSync, openSync, readlinkSync } from "node:fs";
 import { lstat, mkdir, realpath, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { isMissing } from "#lib/read-if-there.ts";
 import { bindMount, isWithin, mountPoints } from "#linux/mount.ts";
 
 const pathOnly = 0o10000000; // O_PATH: a handle on the place, without opening what is there
@@ -54,7 +55,7 @@ function openWithin(root: string, parts: readonly string[], mode: number): numbe
     try {
       fd = openSync(next, pathOnly | constants.O_NOFOLLOW);
     } catch (cause) {
-      if (!(cause instanceof Error && "code" in cause && cause.code === "ENOENT")) throw cause;
+      if (!isMissing(cause)) throw cause;
       mkdirSync(next, { mode });
       fd = openSync(next, pathOnly | constants.O_NOFOLLOW);
     } finally {

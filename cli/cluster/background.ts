@@ -4,10 +4,11 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "#lib/clock.ts";
 import { makeFolder } from "#lib/make-folder.ts";
+import { readIfThere } from "#lib/read-if-there.ts";
 import { isRunning, readPidFile, type RunningProcess } from "./processes.ts";
 import type { ServiceName, ServiceSpec } from "./services.ts";
 import type { UpSettings } from "./settings.ts";
-import { readIfThere, remove, writeWhole } from "./state-file.ts";
+import { remove, writeWhole } from "./state-file.ts";
 import { renderUnit } from "./systemd-unit.ts";
 
 const run = promisify(execFile);

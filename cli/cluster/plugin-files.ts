@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readIfThere, remove, writeWhole } from "./state-file.ts";
+import { readIfThere } from "#lib/read-if-there.ts";
+import { remove, writeWhole } from "./state-file.ts";
 
 const folder = "/opt/cni/bin";
 /** What tells our files from another package's of the same name. */

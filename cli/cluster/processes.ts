@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { readIfThere } from "./state-file.ts";
+import { readIfThere } from "#lib/read-if-there.ts";
 
 /** A process that one of our pid files names, still the one that was written there. */
 export interface RunningProcess {

@@ -1,5 +1,6 @@
 import { access, readFile, statfs } from "node:fs/promises";
 import path from "node:path";
+import { readIfThere } from "#lib/read-if-there.ts";
 
 /** One thing a node needs of its machine. */
 export interface Check {
@@ -131,8 +132,4 @@ async function findProgram(name: string): Promise<string | undefined> {
       return file;
   }
   return undefined;
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  return await readFile(file, "utf8").catch(() => undefined);
 }

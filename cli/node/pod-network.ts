@@ -1,4 +1,4 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { ApiClient } from "#api/client.ts";
 import { nodes } from "#api/resources.ts";
@@ -6,6 +6,7 @@ import { WatchCache } from "#api/watch-cache.ts";
 import type { Clock } from "#lib/clock.ts";
 import type { Log } from "#lib/log.ts";
 import { makeFolder } from "#lib/make-folder.ts";
+import { writeFileAtomically } from "#lib/write-file.ts";
 
 /** The file a runtime takes its Pod network from, when no other conflist stands before it. */
 export const conflistName = "10-keelson.conflist";
@@ -74,7 +75,6 @@ async function writeWhenDifferent(file: string, text: string, log: Log): Promise
   const before = await readFile(file, "utf8").catch(() => "");
   if (before === text) return;
   await makeFolder(path.dirname(file), 0o755);
-  await writeFile(`${file}.tmp`, text, { mode: 0o644 });
-  await rename(`${file}.tmp`, file);
+  await writeFileAtomically(file, text, 0o644);
   log.info("wrote the pod network's configuration", { file });
 }

@@ -6,7 +6,7 @@ import { stringify } from "yaml";
 import { type CertificateRequest, issueCertificate, type KeyPair } from "./issue-certificate.ts";
 import { isGood, leafDays } from "./pki.ts";
 import { readCertificate } from "./renewal.ts";
-import { writeFileAtomically } from "./write-file.ts";
+import { writeFileAtomically } from "#lib/write-file.ts";
 
 /** Where kubeconfigs go and for whom. */
 export interface KubeconfigOptions {
@@ -59,7 +59,7 @@ export async function writeKubeconfigs(
     const request: CertificateRequest = { ...user, sans: [], usages: ["client"], days: leafDays };
     const pair = await issueCertificate(request, ca, nowMs, signal);
     const text = renderKubeconfig({ server: options.server, ca: ca.certificate, user: user.cn, pair });
-    await writeFileAtomically(file, text, 0o600, signal);
+    await writeFileAtomically(file, text, 0o600);
     written.push(file);
   }
   return written;

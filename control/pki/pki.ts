@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { makeFolder } from "#lib/make-folder.ts";
+import { readIfThere } from "#lib/read-if-there.ts";
 import {
   type CertificateRequest,
   issueAuthority,
@@ -9,7 +9,7 @@ import {
   type KeyPair,
 } from "./issue-certificate.ts";
 import { isDue, normalAddress, readCertificate } from "./renewal.ts";
-import { writeFileAtomically } from "./write-file.ts";
+import { writeFileAtomically } from "#lib/write-file.ts";
 
 /** How long certificates are good for, in days. */
 export const authorityDays = 3_650;
@@ -61,7 +61,7 @@ export async function ensurePki(options: PkiOptions, nowMs: number, signal: Abor
       usages: ["client"],
       days: leafDays,
     }),
-    serviceAccount: await ensureSigningKey(options.folder, signal),
+    serviceAccount: await ensureSigningKey(options.folder),
   };
 }
 
@@ -95,7 +95,7 @@ async function ensureAuthority(folder: string, nowMs: number, signal: AbortSigna
   // An authority is never replaced by itself: every kubeconfig and token out there trusts this one.
   if (kept !== undefined) return kept;
   const made = await issueAuthority("kubernetes", authorityDays, nowMs, signal);
-  await writePair(path.join(folder, "ca"), made, signal);
+  await writePair(path.join(folder, "ca"), made);
   return made;
 }
 
@@ -109,11 +109,11 @@ async function ensureLeaf(
   const kept = await readPair(base);
   if (kept !== undefined && isGood(kept.certificate, request.sans, ca.certificate, nowMs)) return kept;
   const made = await issueCertificate(request, ca, nowMs, signal);
-  await writePair(base, made, signal);
+  await writePair(base, made);
   return made;
 }
 
-async function ensureSigningKey(folder: string, signal: AbortSignal): Promise<Pki["serviceAccount"]> {
+async function ensureSigningKey(folder: string): Promise<Pki["serviceAccount"]> {
   const file = path.join(folder, "sa.key");
   let privateKey = await readIfThere(file);
   if (privateKey === undefined) {
@@ -122,14 +122,14 @@ async function ensureSigningKey(folder: string, signal: AbortSignal): Promise<Pk
       privateKeyEncoding: { type: "pkcs8", format: "pem" },
       publicKeyEncoding: { type: "spki", format: "pem" },
     }).privateKey;
-    await writeFileAtomically(file, privateKey, 0o600, signal);
+    await writeFileAtomically(file, privateKey, 0o600);
   }
   const publicKey = parsed(file, () =>
     createPublicKey(createPrivateKey(privateKey)).export({ type: "spki", format: "pem" }).toString(),
   );
   const publicFile = path.join(folder, "sa.pub");
   if ((await readIfThere(publicFile)) !== publicKey) {
-    await writeFileAtomically(publicFile, publicKey, 0o644, signal);
+    await writeFileAtomically(publicFile, publicKey, 0o644);
   }
   return { privateKey, publicKey };
 }
@@ -149,18 +149,9 @@ async function readPair(base: string): Promise<KeyPair | undefined> {
   return { certificate, key };
 }
 
-async function writePair(base: string, pair: KeyPair, signal: AbortSignal): Promise<void> {
-  await writeFileAtomically(`${base}.key`, pair.key, 0o600, signal);
-  await writeFileAtomically(`${base}.crt`, pair.certificate, 0o644, signal);
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw new Error(`cannot read "${file}"; check its owner and mode`, { cause });
-  }
+async function writePair(base: string, pair: KeyPair): Promise<void> {
+  await writeFileAtomically(`${base}.key`, pair.key, 0o600);
+  await writeFileAtomically(`${base}.crt`, pair.certificate, 0o644);
 }
 
 function parsed<T>(file: string, parse: () => T): T {

@@ -1,5 +1,6 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import { writeFileAtomically } from "#lib/write-file.ts";
 import { renderSubnetEnv, type SubnetEnv } from "../plan/subnet-env.ts";
 
 /** Writes `subnet.env` whole or not at all, and not when it says the same already. */
@@ -7,8 +8,7 @@ export async function writeSubnetFile(file: string, env: SubnetEnv): Promise<voi
   const text = renderSubnetEnv(env);
   if ((await readSubnetFile(file)) === text) return;
   await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(`${file}.tmp`, text, { mode: 0o644 });
-  await rename(`${file}.tmp`, file);
+  await writeFileAtomically(file, text, 0o644);
 }
 
 /** "" when there is none. */

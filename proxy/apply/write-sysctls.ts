@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { errorText, type Log } from "#lib/log.ts";
+import { isMissing } from "#lib/read-if-there.ts";
 import type { Sysctl } from "../plan/sysctls.ts";
 
 /**
@@ -20,7 +21,7 @@ export async function writeSysctls(
       await writeFile(file, String(value));
       log.info("set a kernel setting", { name: name.replaceAll("/", "."), from: now, to: value });
     } catch (cause) {
-      const absent = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+      const absent = isMissing(cause);
       if (absent && mayLack === true) continue;
       log.warn("cannot set a kernel setting", {
         name: name.replaceAll("/", "."),

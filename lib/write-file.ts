@@ -3,17 +3,11 @@ import { chmod, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 
 /**
- * Writes a file so that a reader sees the old text or the new one, never half, and a power cut leaves either.
+ * Writes a file in a folder that exists, so that a reader sees the old text or the new one, never half, and a power cut leaves either.
  * @param mode permission bits, such as 0o600 for keys.
  * @throws Error that names the file.
  */
-export async function writeFileAtomically(
-  file: string,
-  text: string,
-  mode: number,
-  signal: AbortSignal,
-): Promise<void> {
-  signal.throwIfAborted();
+export async function writeFileAtomically(file: string, text: string, mode: number): Promise<void> {
   const temporary = path.join(
     path.dirname(file),
     `.${path.basename(file)}.${randomBytes(4).toString("hex")}`,
