@@ -5,6 +5,7 @@ import { fieldPathOf } from "../plan/containers-of.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
+import { hookPorts } from "./hook-ports.ts";
 
 /** Seconds a container always has between TERM and KILL, whatever its preStop hook has used. */
 const leastStopSeconds = 2;
@@ -61,8 +62,7 @@ async function preStop(
     await runHook(
       handler,
       { containerId: container.id, container: spec.container, podIp },
-      context.runtime,
-      context.clock,
+      hookPorts(context, entry.pod, spec),
       AbortSignal.any([signal, deadline.signal]),
     );
   } catch (cause) {

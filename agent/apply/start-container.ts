@@ -20,6 +20,7 @@ import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory, volumePath } from "../volumes/pod-volumes.ts";
 import { bindSubPath } from "../volumes/sub-path.ts";
 import { sandboxOf } from "./create-sandbox.ts";
+import { hookPorts } from "./hook-ports.ts";
 import { linkLog } from "./log-links.ts";
 
 type Start = PodAction & { readonly do: "start-container" };
@@ -301,8 +302,7 @@ function beginPostStart(
       await runHook(
         handler,
         { containerId: id, container: spec.container, podIp },
-        context.runtime,
-        context.clock,
+        hookPorts(context, entry.pod, spec),
         signal,
       );
       entry.postStart.set(id, "done");

@@ -1,7 +1,9 @@
+import { probeUserAgent } from "./user-agent.ts";
+
 /**
  * Asks the gRPC health service (grpc.health.v1, plaintext) about one service.
  * @returns the serving status' number: 1 is SERVING.
- * @throws Error with the reason.
+ * @throws Error with the reason and gRPC's status as its `code`.
  */
 export async function grpcHealth(
   address: string,
@@ -11,8 +13,12 @@ export async function grpcHealth(
 ): Promise<number> {
   // Loaded when the first gRPC probe runs: most nodes have none.
   const { Client, credentials } = await import("@grpc/grpc-js");
+  signal.throwIfAborted();
   const client = new Client(address, credentials.createInsecure(), {
-    "grpc.primary_user_agent": "kube-probe/1.36",
+    "grpc.primary_user_agent": probeUserAgent,
+    "grpc.enable_http_proxy": 0,
+    // A connection of its own: a shared one would still wait out its back-off when the server is up again.
+    "grpc.use_local_subchannel_pool": 1,
   });
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const call = client.makeUnaryRequest<string, number>(
@@ -40,9 +46,11 @@ export async function grpcHealth(
 function encodeRequest(service: string): Buffer {
   const name = Buffer.from(service, "utf8");
   if (name.length === 0) return Buffer.alloc(0);
-  if (name.length > 127)
-    throw new Error(`cannot ask about service "${service}": the name is longer than 127 bytes`);
-  return Buffer.concat([Buffer.from([0x0a, name.length]), name]);
+  return Buffer.concat([Buffer.from([0x0a, ...varint(name.length)]), name]);
+}
+
+function varint(value: number): readonly number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >> 7)];
 }
 
 /** HealthCheckResponse { ServingStatus status = 1 }, a varint below 128. */

@@ -6,6 +6,7 @@ import { portNumber } from "../plan/probe-verdict.ts";
 import { type Runtime, RuntimeError } from "../runtime/runtime.ts";
 import { grpcHealth } from "./grpc-health.ts";
 import { httpGet } from "./http-get.ts";
+import { probeUserAgent } from "./user-agent.ts";
 
 /** What a probe found. `unknown`: it could not be asked, which counts as nothing. */
 export interface ProbeAnswer {
@@ -31,14 +32,15 @@ export async function runProbe(
   runtime: Runtime,
   signal: AbortSignal,
 ): Promise<ProbeAnswer> {
-  const timeoutMs = (probe.timeoutSeconds ?? 1) * 1_000;
+  const timeoutMs = Math.max(1, probe.timeoutSeconds ?? 1) * 1_000;
   try {
     if (probe.exec !== undefined)
       return await askExec(probe.exec.command ?? [], target, timeoutMs, runtime, signal);
     if (probe.httpGet !== undefined) return await askHttp(probe.httpGet, target, timeoutMs, signal);
     if (probe.tcpSocket !== undefined) {
       const { host, port } = probe.tcpSocket;
-      return await askTcp(host ?? target.podIp, portOf(target.container, port), timeoutMs, signal);
+      const name = host === undefined || host === "" ? target.podIp : host;
+      return await askTcp(name, portOf(target.container, port), timeoutMs, signal);
     }
     if (probe.grpc !== undefined)
       return await askGrpc(
@@ -101,17 +103,17 @@ async function askHttp(
   );
   try {
     const answer = await httpGet(
-      { url, headers: get.httpHeaders ?? [], userAgent: "kube-probe/1.36", timeoutMs },
+      { url, headers: get.httpHeaders ?? [], userAgent: probeUserAgent, timeoutMs },
       signal,
     );
-    if (answer.redirectedAway !== undefined) {
+    if (answer.status >= 300 && answer.status < 400) {
       return {
         outcome: "success",
         output: answer.body,
         warning: `Probe terminated redirects, Response body: ${answer.body}`,
       };
     }
-    if (answer.status >= 200 && answer.status < 400) return { outcome: "success", output: answer.body };
+    if (answer.status >= 200 && answer.status < 300) return { outcome: "success", output: answer.body };
     return { outcome: "failure", output: `HTTP probe failed with statuscode: ${answer.status}` };
   } catch (cause) {
     signal.throwIfAborted();
@@ -162,10 +164,15 @@ async function askGrpc(
         outcome: "failure",
         output: `error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ${errorText(cause)}`,
       };
-    if (code === 4 || code === 14)
+    if (code === 4)
       return {
         outcome: "failure",
-        output: `timeout: failed to connect service "${address}" within ${timeoutMs / 1_000}s: ${errorText(cause)}`,
+        output: `timeout: health rpc did not complete within ${timeoutMs / 1_000}s`,
+      };
+    if (code === 14)
+      return {
+        outcome: "failure",
+        output: `error: failed to connect service at "${address}": ${errorText(cause)}`,
       };
     return { outcome: "failure", output: `error: health rpc probe failed: ${errorText(cause)}` };
   }
