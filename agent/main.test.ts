@@ -3,55 +3,9 @@ import os from "node:os";
 import path from "node:path";
 import t from "tap";
 import { systemClock } from "#lib/clock.ts";
-import { noLog } from "#lib/log.ts";
-import { parseFlags } from "#lib/flags.ts";
-import { flags } from "./config.ts";
-import { runAgent } from "./main.ts";
+import { standalone, until } from "./agent-fixture.ts";
 import type { AgentView } from "./model.ts";
 import { FakeRuntime } from "./runtime/fake.ts";
-
-/** An agent without an API on a fake runtime, in a directory of its own. */
-async function standalone(
-  runtime: FakeRuntime,
-  folder: string,
-): Promise<{ view: AgentView; stop: () => Promise<void> }> {
-  const config = parseFlags("agent", flags, [
-    "--hostname-override=node-a",
-    "--node-ip=192.0.2.1",
-    `--root-dir=${folder}/kubelet`,
-    `--pod-manifest-path=${folder}/manifests`,
-    `--pod-logs-dir=${folder}/logs`,
-    `--container-logs-dir=${folder}/links`,
-    "--healthz-port=0",
-    "--no-cgroups-per-qos",
-    "--fail-swap-on=false",
-  ]);
-  await mkdir(path.join(folder, "manifests"), { recursive: true });
-  const stop = new AbortController();
-  const started = Promise.withResolvers<AgentView>();
-  const running = runAgent(
-    config,
-    { log: noLog, clock: systemClock, random: () => 0, client: undefined, runtime, ready: started.resolve },
-    stop.signal,
-  );
-  running.catch(started.reject);
-  const view = await started.promise;
-  return {
-    view,
-    stop: async () => {
-      stop.abort();
-      await running;
-    },
-  };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 5_000): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
-    await systemClock.sleep(20, AbortSignal.timeout(1_000));
-  }
-}
 
 const manifest = (more: string): string => `apiVersion: v1
 kind: Pod
@@ -126,7 +80,7 @@ t.test("a file in the static directory runs, outlives the agent, changes and goe
   await second.stop();
 });
 
-t.test("a container whose postStart hook fails is killed and says so", async (t) => {
+t.test("HK1: a container whose postStart hook fails is killed and says so", async (t) => {
   const folder = await mkdtemp(path.join(os.tmpdir(), "agent-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const runtime = new FakeRuntime(systemClock);

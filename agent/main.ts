@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import os from "node:os";
+import path from "node:path";
 import type { ApiClient } from "#api/client.ts";
 import { ApiEventRecorder, type EventRecorder } from "#api/event-recorder.ts";
 import type { Node, Pod, Service } from "#api/generated/kubernetes.ts";
@@ -35,6 +36,7 @@ import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-stat
 import { parseResolvConf } from "./plan/resolv-conf.ts";
 import { swapFault } from "./plan/swap.ts";
 import { PodTable } from "./pod-table.ts";
+import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -147,6 +149,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       runtime,
       clock,
       random: ports.random,
+      results: await ProbeResults.open(path.join(config.rootDir, "probe-results.json"), log),
       changed: (uid) => dirty.add(uid),
       event: sayProbe,
     }),

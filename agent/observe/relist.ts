@@ -44,7 +44,7 @@ export class Relister {
   }
 
   async #pass(signal: AbortSignal): Promise<void> {
-    const { runtime, markDirty, log } = this.#context;
+    const { runtime, markDirty, prober, log } = this.#context;
     const { table, metrics, isComplete, checkMirror } = this.#ports;
     const done = metrics.relistSeconds.startTimer();
     const [sandboxes, containers] = await Promise.all([
@@ -52,6 +52,7 @@ export class Relister {
       runtime.listContainers({}, signal),
     ]);
     for (const uid of table.entries.keys()) markDirty(uid);
+    prober.keepOnly(new Set(containers.map(({ id }) => id)));
     if (isComplete()) {
       for (const { podUid: uid, podName: name, podNamespace: namespace } of [...sandboxes, ...containers]) {
         if (uid === "" || table.entries.has(uid)) continue;

@@ -8,6 +8,7 @@ import {
   podCgroupLimits,
 } from "./container-resources.ts";
 import { deadOf } from "./dead-containers.ts";
+import { probeGraceSeconds } from "./grace-period.ts";
 import { podHostname } from "./hostname.ts";
 import { hostsFile } from "./hosts-file.ts";
 import { imagesToRemove } from "./image-gc.ts";
@@ -151,7 +152,7 @@ t.test("images: policy, registry, names that are none", async (t) => {
     ["old"],
   );
 });
-t.test("probes count what comes in a row", async (t) => {
+t.test("PR8: probes count what comes in a row", async (t) => {
   const probe = { failureThreshold: 2, successThreshold: 1 };
   let now = firstTally("liveness", undefined);
   now = tally(now, "failure", probe);
@@ -162,6 +163,15 @@ t.test("probes count what comes in a row", async (t) => {
   t.equal(tally(now, "success", probe).verdict, "success");
   t.equal(firstTally("readiness", true).verdict, "success", "what an earlier agent found holds");
   t.equal(portNumber(testContainer("web", { ports: [{ name: "http", containerPort: 80 }] }), "http"), 80);
+});
+t.test("PR2: the grace period of a probe is its own, else its Pod's", async (t) => {
+  const pod = testPod({ terminationGracePeriodSeconds: 20 });
+  const own = testContainer("web", {
+    livenessProbe: { terminationGracePeriodSeconds: 3 },
+    startupProbe: {},
+  });
+  t.equal(probeGraceSeconds(pod, own, "liveness"), 3);
+  t.equal(probeGraceSeconds(pod, own, "startup"), 20);
 });
 t.test("a Pod that does not fit is refused by name", async (t) => {
   const room = {

@@ -90,7 +90,7 @@ const cases: readonly {
     want: ["start one #0 wait 0", "start two #0 wait 0"],
   },
   {
-    name: "a container with a postStart hook holds the ones after it",
+    name: "HK1: a container with a postStart hook holds the ones after it",
     pod: testPod({
       containers: [
         testContainer("one", { lifecycle: { postStart: { exec: { command: ["x"] } } } }),
@@ -270,7 +270,7 @@ const cases: readonly {
     want: ["start init #1 wait 10000"],
   },
   {
-    name: "a failed liveness probe stops the container",
+    name: "PR8: a failed liveness probe stops the container",
     runtime: testRuntime([up], testRecord("web")),
     memory: { probes: new Map([["web-0", { ...failedProbe, liveness: "failure" }]]) },
     want: ["kill web 30"],

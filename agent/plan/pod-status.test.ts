@@ -151,7 +151,7 @@ t.test("a container waits for a reason that the user can act on", async (t) => {
   );
 });
 
-t.test("a container whose postStart hook failed waits for that reason, then backs off", async (t) => {
+t.test("HK1: a container whose postStart hook failed waits for that reason, then backs off", async (t) => {
   const message = "PostStartHook failed: code 1";
   const memory: Partial<PodMemory> = {
     postStart: new Map([["web-0", "failed"]]),

@@ -1,9 +1,12 @@
 import type { Container, Probe } from "#api/generated/kubernetes.ts";
 import type { Clock } from "#lib/clock.ts";
+import { Deadlines } from "#lib/deadlines.ts";
 import type { ProbeState } from "../model.ts";
 import { firstTally, type ProbeKind, type ProbeTally, probesOf, tally } from "../plan/probe-verdict.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { runProbe } from "./run-probe.ts";
+import type { ProbeResult, ProbeResults } from "./probe-results.ts";
+import { type ProbeAnswer, runProbe } from "./run-probe.ts";
+import { Turnstile } from "./turnstile.ts";
 
 /** A running container to be probed. */
 export interface Probed {
@@ -24,41 +27,51 @@ export interface ProberPorts {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Where the next agent finds what this one knew. */
+  readonly results?: ProbeResults;
   /** A verdict changed. */
   readonly changed: (podUid: string) => void;
   readonly event: (probed: Probed, reason: "Unhealthy" | "ProbeWarning", message: string) => void;
 }
 
 interface Work {
+  readonly target: Target;
   readonly kind: ProbeKind;
   readonly probe: Probe;
   tally: ProbeTally;
-  nextAtMs: number;
   running: boolean;
   message: string;
 }
 
 interface Target {
   probed: Probed;
-  readonly work: readonly Work[];
+  readonly work: Work[];
   readonly stop: AbortController;
 }
 
-/** Probes that run at the same time; more wait for the next turn of the wheel. */
-const maxRunning = 64;
+/** An exec probe is a process in the container and a call that the runtime holds open. */
+const maxExecs = 16;
+/** A connection each. */
+const maxConnections = 256;
+/** A probe that could not be asked at all is asked again at once, this many times in all. */
+const maxTries = 3;
 
-/** Runs every probe of the node from one timer. */
+/**
+ * Runs every probe of the node from one timer. A probe keeps the pace of its own first time: a late or slow one moves
+ * none after it. Probes beyond the caps wait their turn; each waits at most once, so the queues are bounded.
+ */
 export class Prober {
   readonly #ports: ProberPorts;
   readonly #startedMs: number;
   readonly #targets = new Map<string, Target>();
-  #cancel: (() => void) | undefined;
-  #dueAtMs = Number.POSITIVE_INFINITY;
-  #running = 0;
+  readonly #deadlines: Deadlines<Work>;
+  readonly #execs = new Turnstile(maxExecs);
+  readonly #connections = new Turnstile(maxConnections);
 
   constructor(ports: ProberPorts) {
     this.#ports = ports;
-    this.#startedMs = ports.clock.now();
+    this.#startedMs = ports.clock.monotonicMs();
+    this.#deadlines = new Deadlines(ports.clock, (work, atMs) => void this.#ask(work, atMs));
   }
 
   /** The running containers of one Pod, all of them. Others of that Pod are forgotten. */
@@ -72,7 +85,6 @@ export class Prober {
       if (target !== undefined) target.probed = probed;
       else this.#add(probed);
     }
-    this.#arm();
   }
 
   /** What is known about a container that is tracked; undefined for one without probes or unknown. */
@@ -92,116 +104,126 @@ export class Prober {
     };
   }
 
+  /** What was known of containers that are not there any more is forgotten. */
+  keepOnly(containerIds: ReadonlySet<string>): void {
+    this.#ports.results?.forgetOthers(containerIds);
+  }
+
   close(): void {
-    for (const [id, target] of this.#targets) this.#drop(id, target);
-    this.#cancel?.();
+    for (const { stop } of this.#targets.values()) stop.abort();
+    this.#deadlines.close();
   }
 
   #add(probed: Probed): void {
-    const now = this.#ports.clock.now();
-    const work = probesOf(probed.container).map(({ kind, probe }): Work => {
-      const known =
-        kind === "startup" ? probed.known?.started : kind === "readiness" ? probed.known?.ready : undefined;
-      const delayed = probed.startedAtMs + (probe.initialDelaySeconds ?? 0) * 1_000;
-      // An agent that has just started spreads the first probes over a period.
-      const spread =
-        probed.startedAtMs < this.#startedMs && now - this.#startedMs < periodMs(probe)
-          ? this.#ports.random() * periodMs(probe)
-          : 0;
-      return {
-        kind,
-        probe,
-        tally: firstTally(kind, known),
-        nextAtMs: Math.max(now, delayed) + spread,
-        running: false,
-        message: "",
-      };
-    });
-    if (work.length > 0) this.#targets.set(probed.containerId, { probed, work, stop: new AbortController() });
+    const { clock, random, results } = this.#ports;
+    const nowMs = clock.monotonicMs();
+    const found = results?.take(probed.containerId) ?? probed.known;
+    const target: Target = { probed, work: [], stop: new AbortController() };
+    for (const { kind, probe } of probesOf(probed.container)) {
+      const known = kind === "startup" ? found?.started : kind === "readiness" ? found?.ready : undefined;
+      const work: Work = { target, kind, probe, tally: firstTally(kind, known), running: false, message: "" };
+      target.work.push(work);
+    }
+    if (target.work.length === 0) return;
+    this.#targets.set(probed.containerId, target);
+    for (const work of target.work) {
+      const delayMs = this.#delayLeftMs(work);
+      // An agent that has just started finds many at once: their first probes are spread over a period.
+      const wasThere = clock.now() - probed.startedAtMs > nowMs - this.#startedMs;
+      const isEarly = nowMs - this.#startedMs < periodMs(work.probe);
+      const spreadMs = wasThere && isEarly ? random() * periodMs(work.probe) : 0;
+      this.#schedule(work, nowMs + delayMs + spreadMs);
+    }
+    this.#save();
   }
 
   #drop(id: string, target: Target): void {
     target.stop.abort();
+    for (const work of target.work) this.#deadlines.delete(work);
     this.#targets.delete(id);
+    this.#save();
   }
 
-  /** Sets the one timer to the earliest probe. */
-  #arm(): void {
-    let earliest = Number.POSITIVE_INFINITY;
-    for (const target of this.#targets.values()) {
-      for (const work of target.work)
-        if (this.#mayRun(target, work)) earliest = Math.min(earliest, work.nextAtMs);
-    }
-    if (earliest === this.#dueAtMs) return;
-    this.#cancel?.();
-    this.#dueAtMs = earliest;
-    if (earliest === Number.POSITIVE_INFINITY) return;
-    this.#cancel = this.#ports.clock.after(Math.max(0, earliest - this.#ports.clock.now()), () =>
-      this.#turn(),
-    );
+  /** What is left of the time that a container has before its first probe. */
+  #delayLeftMs({ probe, target }: Work): number {
+    const delayMs = (probe.initialDelaySeconds ?? 0) * 1_000;
+    return Math.max(0, target.probed.startedAtMs + delayMs - this.#ports.clock.now());
   }
 
-  #turn(): void {
-    const now = this.#ports.clock.now();
-    this.#dueAtMs = Number.POSITIVE_INFINITY;
-    for (const target of this.#targets.values()) {
-      for (const work of target.work) {
-        if (!this.#mayRun(target, work) || work.nextAtMs > now) continue;
-        if (this.#running >= maxRunning) {
-          work.nextAtMs = now + 100;
-          continue;
-        }
-        void this.#ask(target, work);
-      }
-    }
-    this.#arm();
+  #schedule(work: Work, atMs: number): void {
+    if (this.#mayRun(work)) this.#deadlines.set(work, atMs);
   }
 
-  #mayRun({ work: all, probed }: Target, work: Work): boolean {
-    if (work.running) return false;
-    const startup = all.find(({ kind }) => kind === "startup")?.tally.verdict ?? "success";
-    if (work.kind === "startup") return startup === "unknown" && !probed.ending;
-    if (work.kind === "liveness" && (work.tally.verdict === "failure" || probed.ending)) return false; // on hold until the container is a new one
-    return startup === "success";
+  #mayRun({ kind, running, tally: { verdict }, target }: Work): boolean {
+    if (running || target.stop.signal.aborted) return false;
+    const startup = target.work.find((work) => work.kind === "startup")?.tally.verdict ?? "success";
+    if (kind === "startup") return startup === "unknown" && !target.probed.ending;
+    if (startup !== "success") return false;
+    // A container that failed its liveness probe is left alone until there is a new one.
+    return kind === "readiness" || (verdict !== "failure" && !target.probed.ending);
   }
 
-  async #ask(target: Target, work: Work): Promise<void> {
-    const { clock, runtime } = this.#ports;
+  async #ask(work: Work, dueMs: number): Promise<void> {
+    if (!this.#mayRun(work)) return;
+    const { clock } = this.#ports;
     work.running = true;
-    this.#running += 1;
-    const startedMs = clock.now();
+    let isDecided = false;
     try {
-      const answer = await runProbe(work.probe, target.probed, runtime, target.stop.signal);
-      const before = work.tally.verdict;
-      work.tally = tally(work.tally, answer.outcome, work.probe);
-      work.message = answer.output;
-      const name = work.kind.charAt(0).toUpperCase() + work.kind.slice(1);
-      if (answer.outcome === "failure")
-        this.#ports.event(target.probed, "Unhealthy", `${name} probe failed: ${answer.output}`);
-      if (answer.outcome === "unknown")
-        this.#ports.event(
-          target.probed,
-          "Unhealthy",
-          `${name} probe errored and resulted in unknown state: ${answer.output}`,
-        );
-      if (answer.warning !== undefined)
-        this.#ports.event(target.probed, "ProbeWarning", `${name} probe warning: ${answer.warning}`);
-      if (work.tally.verdict !== before) {
-        if (work.kind === "startup")
-          for (const other of target.work)
-            other.nextAtMs = Math.max(
-              startedMs,
-              target.probed.startedAtMs + (other.probe.initialDelaySeconds ?? 0) * 1_000,
-            );
-        this.#ports.changed(target.probed.podUid);
-      }
+      const turnstile = work.probe.exec === undefined ? this.#connections : this.#execs;
+      const answer = await turnstile.pass(() => this.#answer(work), work.target.stop.signal);
+      isDecided = this.#count(work, answer);
     } catch {
-      // The target was dropped while it was asked.
+      // The container was dropped while it was asked.
     } finally {
       work.running = false;
-      this.#running -= 1;
-      work.nextAtMs = Math.max(work.kind === "startup" ? 0 : work.nextAtMs, startedMs + periodMs(work.probe));
-      this.#arm();
+    }
+    const nowMs = clock.monotonicMs();
+    const period = periodMs(work.probe);
+    const periods = Math.max(1, Math.ceil((nowMs - dueMs) / period));
+    this.#schedule(work, dueMs + periods * period);
+    // A container that has started is asked at once whether it is ready.
+    if (isDecided && work.kind === "startup") {
+      for (const other of work.target.work) this.#schedule(other, nowMs + this.#delayLeftMs(other));
+    }
+  }
+
+  async #answer({ probe, target }: Work): Promise<ProbeAnswer> {
+    for (let tries = 1; ; tries += 1) {
+      const answer = await runProbe(probe, target.probed, this.#ports.runtime, target.stop.signal);
+      if (answer.outcome !== "unknown" || tries >= maxTries) return answer;
+    }
+  }
+
+  /** @returns whether the verdict changed. */
+  #count(work: Work, answer: ProbeAnswer): boolean {
+    const { event, changed } = this.#ports;
+    const { probed } = work.target;
+    const before = work.tally.verdict;
+    work.tally = tally(work.tally, answer.outcome, work.probe);
+    work.message = answer.output;
+    const name = work.kind.charAt(0).toUpperCase() + work.kind.slice(1);
+    if (answer.outcome === "failure") event(probed, "Unhealthy", `${name} probe failed: ${answer.output}`);
+    if (answer.outcome === "unknown") {
+      event(probed, "Unhealthy", `${name} probe errored and resulted in unknown state: ${answer.output}`);
+    }
+    if (answer.warning !== undefined) {
+      event(probed, "ProbeWarning", `${name} probe warning: ${answer.warning}`);
+    }
+    if (work.tally.verdict === before) return false;
+    this.#save();
+    changed(probed.podUid);
+    return true;
+  }
+
+  #save(): void {
+    this.#ports.results?.save(() => this.#all());
+  }
+
+  *#all(): Generator<readonly [string, ProbeResult]> {
+    for (const id of this.#targets.keys()) {
+      const state = this.state(id);
+      if (state === undefined) continue;
+      yield [id, { started: state.startup === "success", ready: state.readiness === "success" }];
     }
   }
 }
