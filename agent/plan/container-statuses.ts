@@ -93,6 +93,7 @@ function statusOf(
     image: newest.image === "" ? (container.image ?? "") : newest.image,
     imageID: newest.imageRef,
     containerID: idOf(newest, input),
+    ...(newest.stopSignal === undefined ? {} : { stopSignal: newest.stopSignal }),
     ...(kind === "ephemeral"
       ? {}
       : { started: kind === "init" ? false : state.running !== undefined && started }),

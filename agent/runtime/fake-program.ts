@@ -7,7 +7,7 @@ export interface FakeProcess {
   readonly stderr: PassThrough;
   readonly exit: Promise<number>;
   /** TERM is ignored by a program without a handler, as for any PID 1; KILL ends it with 137. */
-  signal(name: "TERM" | "KILL"): void;
+  signal(name: string): void;
   /** Ends it from outside, as a script of the test. */
   end(code: number): void;
   /** Ports it listens on; what is sent comes back. */
@@ -16,7 +16,7 @@ export interface FakeProcess {
 
 /**
  * Runs the few commands that tests use, as busybox would: `sh -c` with `;` between `echo`, `sleep`, `exit`, `cat`,
- * `true`, `false`, `trap "exit N" TERM`, `>&2`, `$NAME` and an echo server (`nc -ll -p PORT -e /bin/cat`).
+ * `true`, `false`, `ps`, `trap "exit N" TERM`, `>&2`, `$NAME` and an echo server (`nc -ll -p PORT -e /bin/cat`).
  * An unknown program ends with 127, as in a shell.
  * @param after calls back after that many milliseconds and returns how to cancel it (a clock's).
  */
@@ -31,7 +31,8 @@ export function startFakeProgram(
   const { promise: exit, resolve } = Promise.withResolvers<number>();
   const echoPorts: number[] = [];
   let cancelTimer = (): void => {};
-  let onTerm: number | undefined;
+  /** What `trap` set: signal -> exit code. */
+  const traps = new Map<string, number>();
   let ended = false;
 
   const end = (code: number): void => {
@@ -50,9 +51,9 @@ export function startFakeProgram(
     const text = command
       .replace(/\s*(1?>&2)\s*/, "")
       .replace(/\$(\w+)/g, (_, name: string) => env[name] ?? "");
-    const trap = /^trap ["']?exit (\d+)["']? TERM$/.exec(text);
+    const trap = /^trap ["']?exit (\d+)["']? (\w+)$/.exec(text);
     if (trap !== null) {
-      onTerm = Number(trap[1]);
+      traps.set(trap[2] ?? "", Number(trap[1]));
       return run(rest, 0);
     }
     const [program = "", ...args] = text.split(/\s+/);
@@ -69,6 +70,9 @@ export function startFakeProgram(
       case "sleep":
         cancelTimer = after(Number(args[0] ?? 0) * 1_000, () => run(rest, 0));
         return undefined;
+      case "ps":
+        stdout.write("PID   USER     TIME  COMMAND\n");
+        return run(rest, 0);
       case "cat":
         stdin.on("data", (chunk: Buffer) => stdout.write(chunk));
         stdin.on("end", () => run(rest, 0));
@@ -95,7 +99,7 @@ export function startFakeProgram(
     end,
     signal: (name) => {
       if (name === "KILL") end(137);
-      else if (onTerm !== undefined) end(onTerm);
+      else if (traps.has(name)) end(traps.get(name) ?? 0);
     },
   };
 }

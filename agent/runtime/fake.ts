@@ -243,6 +243,7 @@ export class FakeRuntime implements Runtime {
       labels: config.labels,
       annotations: config.annotations,
       logPath: path.join(sandbox.config.logDirectory, config.logPath),
+      stopSignal: config.stopSignal ?? "SIGTERM",
       mounts: config.mounts,
     };
     this.#containers.set(id, {
@@ -287,7 +288,7 @@ export class FakeRuntime implements Runtime {
     const container = this.#containers.get(id);
     const process = container?.process;
     if (container === undefined || process === undefined || container.status.state !== "running") return;
-    if (timeoutSeconds > 0) process.signal("TERM");
+    if (timeoutSeconds > 0) process.signal((container.config.stopSignal ?? "SIGTERM").replace(/^SIG/, ""));
     const cancel = this.#clock.after(timeoutSeconds * 1_000, () => process.signal("KILL"));
     await process.exit;
     cancel();
@@ -350,8 +351,12 @@ export class FakeRuntime implements Runtime {
             timedOut = true;
             process.signal("KILL");
           });
+    const stop = (): void => process.signal("KILL");
+    signal.addEventListener("abort", stop, { once: true });
     const exitCode = await process.exit;
+    signal.removeEventListener("abort", stop);
     cancel();
+    signal.throwIfAborted();
     const [stdout, stderr] = await output;
     if (timedOut) {
       throw new RuntimeError(

@@ -206,6 +206,53 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     },
   );
 
+  await t.test(
+    "PR3: on time-out everything that the command started ends, and at once",
+    { timeout: patienceMs },
+    async (t) => {
+      await using pod = await podUp("exec-group", sh("sleep 3600"));
+      const run = (script: string, timeoutMs: number, signal = soon()): ReturnType<Runtime["execSync"]> =>
+        runtime.execSync(pod.first, ["/bin/sh", "-c", script], { timeoutMs, maxOutputBytes: 10_000 }, signal);
+      const began = performance.now();
+      await t.rejects(run("sleep 61 & sleep 62; true", 1_000), { code: "timeout" });
+      const tookMs = performance.now() - began;
+      t.ok(tookMs > 950 && tookMs < 4_000, `${tookMs} ms`);
+      const kept = run("sleep 63; true", 30_000).catch(() => undefined);
+      const stop = new AbortController();
+      const cut = run("sleep 64 & sleep 65; true", 0, stop.signal);
+      await delay(700);
+      stop.abort(new Error("enough"));
+      await t.rejects(cut, { message: "enough" });
+      const signal = soon();
+      let list = "";
+      do {
+        list = Buffer.from((await run("ps", 10_000)).stdout).toString();
+      } while (/sleep 6[1245]/.test(list) && !signal.aborted);
+      t.match(list, /PID/);
+      t.notMatch(list, /sleep 6[1245]/);
+      if (/sleep 3600/.test(list)) t.match(list, /sleep 63/, "and nothing else does");
+      await runtime.stopContainer(pod.first, 0, soon());
+      await kept;
+    },
+  );
+
+  await t.test("HK4: a container is stopped by the signal of its own", { timeout: patienceMs }, async (t) => {
+    const script = 'trap "exit 9" USR1; trap "exit 7" TERM; while :; do sleep 0.1; done';
+    await using pod = await podUp(
+      "signal",
+      sh(script, "main", { stopSignal: "SIGUSR1" }),
+      containerConfig("deaf", subject.image, ["/bin/sleep", "3600"], { stopSignal: "SIGRTMIN+3" }),
+    );
+    const [first = "", deaf = ""] = pod.ids;
+    await delay(300); // Its traps are set before it is asked.
+    t.equal((await runtime.containerStatus(first, soon()))?.stopSignal, "SIGUSR1");
+    await runtime.listContainers({ podUid: pod.config.podUid }, soon());
+    await runtime.stopContainer(first, 30, soon());
+    t.match(await runtime.containerStatus(first, soon()), { state: "exited", exitCode: 9 });
+    await runtime.stopContainer(deaf, 1, soon());
+    t.equal((await runtime.containerStatus(deaf, soon()))?.state, "exited");
+  });
+
   await t.test("exec streams both ways and tells the exit code", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("exec", sh("sleep 3600"));
     const streams = await runtime.exec(

@@ -196,6 +196,7 @@ export interface ContainerConfig {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly tty: boolean;
+  /** `SIGUSR1`; the image's own, else TERM, unless given. */
   readonly stopSignal?: string;
   readonly resources: LinuxResources;
   readonly security: SecurityContext;
@@ -253,6 +254,8 @@ export interface ContainerStatus {
   readonly imageRef: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+  /** What its end begins with, `SIGTERM`; undefined where the runtime does not tell. */
+  readonly stopSignal?: string;
   /** The absolute path of its log. */
   readonly logPath: string;
   readonly mounts: readonly Mount[];
@@ -278,7 +281,7 @@ export interface ImageAuth {
 }
 
 export interface ExecSyncOptions {
-  /** 0 for none. On time-out the process group is ended and `RuntimeError` `timeout` thrown. */
+  /** 0 for none. On time-out, and when the signal is aborted, the process group is ended and `RuntimeError` `timeout` thrown. */
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
 }

@@ -20,10 +20,12 @@ import type {
 import { RuntimeError } from "../runtime.ts";
 import { Channel } from "./channel.ts";
 import { type Codec, criCodec } from "./codec.ts";
+import { endExec } from "./end-exec.ts";
 import { changedIds } from "./events.ts";
 import { containerFromCri, imageFromCri, sandboxFromCri } from "./from-cri.ts";
 import { importImage } from "./import-image.ts";
 import type { CriContainer, CriContainerStatus, CriImage, CriSandbox, CriSandboxStatus } from "./messages.ts";
+import { askToStop } from "./stop-signal.ts";
 import { connectPort, connectProcess } from "./streaming.ts";
 import { containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
 
@@ -31,6 +33,8 @@ import { containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
 const callMs = 120_000;
 const sandboxMs = 240_000;
 const importedWithinMs = 10_000;
+/** How long the call of a command that was ended may still take. */
+const execEndMs = 2_000;
 
 /** A runtime that speaks CRI (runtime.v1) on a Unix socket: containerd or CRI-O. */
 export class CriRuntime implements Runtime {
@@ -44,6 +48,8 @@ export class CriRuntime implements Runtime {
   /** Which Pod a container or sandbox is of, as last listed: to name it in events. */
   readonly #podOf = new Map<string, string>();
   readonly #sandboxIds = new Set<string>();
+  /** Stop signals that we send, because the runtime does not know of them. */
+  readonly #stopSignals = new Map<string, string>();
   #importing: Promise<void> | undefined;
 
   private constructor(name: string, channel: Channel, codec: Codec) {
@@ -153,9 +159,10 @@ export class CriRuntime implements Runtime {
       config: containerToCri(config, sandbox),
       sandboxConfig: sandboxToCri(sandbox),
     };
-    const answer = await this.#runtime<{ containerId: string }>("CreateContainer", request, signal);
-    this.#podOf.set(answer.containerId, sandbox.podUid);
-    return answer.containerId;
+    const { containerId } = await this.#runtime<{ containerId: string }>("CreateContainer", request, signal);
+    this.#podOf.set(containerId, sandbox.podUid);
+    if (config.stopSignal !== undefined) await this.#checkStopSignal(containerId, config, signal);
+    return containerId;
   }
 
   async startContainer(id: string, signal: AbortSignal): Promise<void> {
@@ -163,6 +170,11 @@ export class CriRuntime implements Runtime {
   }
 
   async stopContainer(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
+    const own = this.#stopSignals.get(id);
+    if (own !== undefined && timeoutSeconds > 0) {
+      await askToStop(this.#channel, id, own, timeoutSeconds * 1_000, signal);
+      timeoutSeconds = 0; // its time is over, or it has ended
+    }
     const request = { containerId: id, timeout: timeoutSeconds };
     await unlessGone(this.#runtime("StopContainer", request, signal, timeoutSeconds * 1_000 + callMs));
   }
@@ -184,6 +196,7 @@ export class CriRuntime implements Runtime {
     if (filter.podUid === undefined) {
       const ids = new Set(containers.map((container) => container.id));
       this.#ended = keep(this.#ended, ids);
+      for (const id of this.#stopSignals.keys()) if (!ids.has(id)) this.#stopSignals.delete(id);
       for (const id of this.#podOf.keys())
         if (!ids.has(id) && !this.#sandboxIds.has(id)) this.#podOf.delete(id);
     }
@@ -215,15 +228,43 @@ export class CriRuntime implements Runtime {
     options: ExecSyncOptions,
     signal: AbortSignal,
   ): Promise<ExecResult> {
-    const timeout = Math.ceil(options.timeoutMs / 1_000);
-    // The runtime keeps the time; ours is only for a runtime that does not.
-    const deadlineMs = timeout === 0 ? 0 : options.timeoutMs + callMs;
+    const { timeoutMs } = options;
+    const startedMs = performance.now();
+    // We keep the time, and end the whole process group; the runtime's own time is for what we cannot find.
+    const timeout = timeoutMs === 0 ? 0 : Math.ceil(timeoutMs / 1_000) + 1;
+    const giveUp = new AbortController();
+    const end = async (): Promise<void> => {
+      const pid = await this.#pidOf(id, AbortSignal.timeout(execEndMs)).catch(() => 0);
+      if (pid > 0) await endExec(pid, command, performance.now() - startedMs);
+      // One that left its group may hold the output open: the answer does not wait for it.
+      setTimeout(() => giveUp.abort(), execEndMs).unref();
+    };
+    const late = timeoutMs === 0 ? undefined : AbortSignal.timeout(timeoutMs);
+    const onEnd = (): void => void end();
+    late?.addEventListener("abort", onEnd, { once: true });
+    signal.addEventListener("abort", onEnd, { once: true });
+    const request = { containerId: id, cmd: command, timeout };
     const answer = await this.#runtime<{ stdout: Uint8Array; stderr: Uint8Array; exitCode: number }>(
       "ExecSync",
-      { containerId: id, cmd: command, timeout },
-      signal,
-      deadlineMs,
-    );
+      request,
+      giveUp.signal,
+      0,
+    )
+      .catch((cause: unknown) => {
+        if (late?.aborted !== true) throw cause;
+        return undefined;
+      })
+      .finally(() => {
+        late?.removeEventListener("abort", onEnd);
+        signal.removeEventListener("abort", onEnd);
+      });
+    signal.throwIfAborted();
+    if (late?.aborted === true || answer === undefined) {
+      throw new RuntimeError(
+        "timeout",
+        `cannot run "${command.join(" ")}": it did not end in ${timeoutMs} ms`,
+      );
+    }
     return {
       exitCode: answer.exitCode,
       stdout: answer.stdout.subarray(0, options.maxOutputBytes),
@@ -365,12 +406,38 @@ export class CriRuntime implements Runtime {
       if (status === null) return undefined;
       const full = containerFromCri(status, container.podSandboxId);
       this.#podOf.set(full.id, full.podUid);
+      // The runtime does not know the field, so the annotation tells: we send the signal ourselves.
+      if (status.stopSignal === 0 && full.stopSignal !== undefined)
+        this.#stopSignals.set(full.id, full.stopSignal);
       if (full.state === "exited") this.#ended.set(full.id, full);
       return full;
     } catch (cause) {
       if (isGone(cause)) return undefined; // removed between the list and the question
       throw cause;
     }
+  }
+
+  /** A stop signal that the runtime would pass over is sent by us where that is possible, else it is refused. */
+  async #checkStopSignal(id: string, config: ContainerConfig, signal: AbortSignal): Promise<void> {
+    await this.containerStatus(id, signal);
+    if (!this.#stopSignals.has(id) || this.name === "containerd") return;
+    await this.removeContainer(id, signal);
+    throw new RuntimeError(
+      "unsupported",
+      `cannot create container "${config.name}": ${this.name} does not know lifecycle.stopSignal; use a newer one, or the image's STOPSIGNAL`,
+    );
+  }
+
+  /** The container's first process; 0 where the runtime does not tell. */
+  async #pidOf(id: string, signal: AbortSignal): Promise<number> {
+    const { info } = await this.#runtime<{ info: Readonly<Record<string, string>> }>(
+      "ContainerStatus",
+      { containerId: id, verbose: true },
+      signal,
+    );
+    const parsed: unknown = JSON.parse(info["info"] ?? "{}");
+    const pid = typeof parsed === "object" && parsed !== null && "pid" in parsed ? parsed.pid : 0;
+    return typeof pid === "number" ? pid : 0;
   }
 
   async #fingerprints(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {

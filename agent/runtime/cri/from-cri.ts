@@ -1,4 +1,5 @@
 import type { ContainerStatus, ImageStatus, SandboxStatus } from "../runtime.ts";
+import { signalFromCri, stopSignalAnnotation } from "./stop-signal.ts";
 import type { CriContainerStatus, CriImage, CriSandbox } from "./messages.ts";
 
 const nsPerMs = 1_000_000;
@@ -27,6 +28,7 @@ export function sandboxFromCri(
 /** A container's status; which Pod it is of stands in its labels, as kubelet writes them. */
 export function containerFromCri(status: CriContainerStatus, sandboxId: string): ContainerStatus {
   const state = containerStates[status.state] ?? "unknown";
+  const stopSignal = signalFromCri(status.stopSignal) ?? status.annotations[stopSignalAnnotation];
   return {
     id: status.id,
     sandboxId,
@@ -48,6 +50,7 @@ export function containerFromCri(status: CriContainerStatus, sandboxId: string):
     labels: status.labels,
     annotations: status.annotations,
     logPath: status.logPath,
+    ...(stopSignal === undefined ? {} : { stopSignal }),
     mounts: status.mounts.map((mount) => ({
       hostPath: mount.hostPath,
       containerPath: mount.containerPath,

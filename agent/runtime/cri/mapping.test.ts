@@ -21,6 +21,7 @@ const status: CriContainerStatus = {
   labels: { "io.kubernetes.pod.uid": "u", "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n" },
   annotations: {},
   mounts: [],
+  stopSignal: 0,
   logPath: "/log",
 };
 

@@ -57,6 +57,7 @@ export interface CriContainerStatus {
   readonly annotations: Readonly<Record<string, string>>;
   readonly mounts: readonly CriMount[];
   readonly logPath: string;
+  readonly stopSignal: number;
 }
 
 export interface CriImage {

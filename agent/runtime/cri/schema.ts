@@ -73,9 +73,9 @@ export const criMessages: Readonly<Record<string, string>> = {
   Container:
     "id:1:string podSandboxId:2:string metadata:3:ContainerMetadata image:4:ImageSpec imageRef:5:string state:6:int32 createdAt:7:int64 labels:8:<string,string> annotations:9:<string,string>",
   ContainerStatusRequest: "containerId:1:string verbose:2:bool",
-  ContainerStatusResponse: "status:1:ContainerStatus",
+  ContainerStatusResponse: "status:1:ContainerStatus info:2:<string,string>",
   ContainerStatus:
-    "id:1:string metadata:2:ContainerMetadata state:3:int32 createdAt:4:int64 startedAt:5:int64 finishedAt:6:int64 exitCode:7:int32 image:8:ImageSpec imageRef:9:string reason:10:string message:11:string labels:12:<string,string> annotations:13:<string,string> mounts:14:[]Mount logPath:15:string",
+    "id:1:string metadata:2:ContainerMetadata state:3:int32 createdAt:4:int64 startedAt:5:int64 finishedAt:6:int64 exitCode:7:int32 image:8:ImageSpec imageRef:9:string reason:10:string message:11:string labels:12:<string,string> annotations:13:<string,string> mounts:14:[]Mount logPath:15:string stopSignal:19:int32",
   UpdateContainerResourcesRequest: "containerId:1:string linux:2:LinuxContainerResources",
   ReopenContainerLogRequest: "containerId:1:string",
   ExecSyncRequest: "containerId:1:string cmd:2:[]string timeout:3:int64",
@@ -114,6 +114,9 @@ export const containerdMessages: Readonly<Record<string, string>> = {
   Any: "typeUrl:1:string value:2:bytes",
   // The first field of every containerd.events.Task* and Container* message is the container's id.
   "containerd.events.TaskExit": "containerId:1:string id:2:string",
+  "containerd.services.tasks.v1.KillRequest":
+    "containerId:1:string execId:2:string signal:3:uint32 all:4:bool",
+  "containerd.services.tasks.v1.WaitRequest": "containerId:1:string execId:2:string",
   "containerd.services.leases.v1.CreateRequest": "id:1:string labels:3:<string,string>",
   "containerd.services.leases.v1.DeleteRequest": "id:1:string",
   "containerd.types.Descriptor": "mediaType:1:string digest:2:string size:3:int64",
@@ -132,6 +135,7 @@ export const newerThanContainerd16: readonly string[] = [
   "Mount.recursiveReadOnly",
   "Mount.image",
   "ContainerConfig.stopSignal",
+  "ContainerStatus.stopSignal",
   "RuntimeConfigResponse.linux",
   "LinuxRuntimeConfiguration.cgroupDriver",
 ];

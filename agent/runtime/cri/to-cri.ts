@@ -7,15 +7,11 @@ import type {
   SecurityContext,
   SecurityProfile,
 } from "../runtime.ts";
+import { signalToCri, stopSignalAnnotation } from "./stop-signal.ts";
 
 const namespaceModes = { pod: 0, container: 1, node: 2, target: 3 } as const;
 const propagations = { private: 0, rslave: 1, rshared: 2 } as const;
 const protocols = { TCP: 0, UDP: 1, SCTP: 2 } as const;
-/** CRI's Signal enumeration counts in the order of the alphabet, after 0 for the runtime's default. */
-const signals =
-  "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ".split(
-    " ",
-  );
 const profileTypes = { RuntimeDefault: 0, Unconfined: 1, Localhost: 2 } as const;
 
 /** CRI's PodSandboxConfig. The Pod's name, namespace and uid are labels too, so that lists can ask for them. */
@@ -66,14 +62,16 @@ export function containerToCri(config: ContainerConfig, sandbox: SandboxConfig):
     mounts: config.mounts.map(mountToCri),
     devices: config.devices,
     labels: { ...config.labels, ...podLabels(sandbox), "io.kubernetes.container.name": config.name },
-    annotations: config.annotations,
+    annotations: {
+      ...config.annotations,
+      // For runtimes that do not know the field: we send it ourselves, and have to find it again.
+      ...(config.stopSignal === undefined ? {} : { [stopSignalAnnotation]: config.stopSignal }),
+    },
     logPath: config.logPath,
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     tty: config.tty,
-    ...(config.stopSignal === undefined
-      ? {}
-      : { stopSignal: signals.indexOf(config.stopSignal.replace(/^SIG/, "")) + 1 }),
+    ...(config.stopSignal === undefined ? {} : { stopSignal: signalToCri(config.stopSignal) }),
     linux: {
       resources: resourcesToCri(config.resources),
       securityContext: {

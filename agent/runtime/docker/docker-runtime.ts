@@ -242,19 +242,22 @@ export class DockerRuntime implements Runtime {
     );
     const timeout = options.timeoutMs === 0 ? undefined : AbortSignal.timeout(options.timeoutMs);
     const stop = async (): Promise<void> => {
-      const { Pid: pid } = await inspect();
-      // Docker cannot end what it runs by exec; the pid it tells is the machine's.
-      if (pid > 0) process.kill(pid, "SIGKILL");
+      const { Pid: pid, Running: isRunning } = await inspect();
+      // Docker cannot end what it runs by exec; the pid it tells is the machine's, and leads a group of its own.
+      if (isRunning && pid > 0) process.kill(-pid, "SIGKILL");
       socket.destroy();
     };
-    const onTimeout = (): void => void stop().catch(() => socket.destroy());
-    timeout?.addEventListener("abort", onTimeout, { once: true });
+    const onEnd = (): void => void stop().catch(() => socket.destroy());
+    timeout?.addEventListener("abort", onEnd, { once: true });
+    signal.addEventListener("abort", onEnd, { once: true });
     const output = demultiplex(socket);
     const [stdout, stderr] = await Promise.all([
       collectOutput(output.stdout, options.maxOutputBytes),
       collectOutput(output.stderr, options.maxOutputBytes),
     ]);
-    timeout?.removeEventListener("abort", onTimeout);
+    timeout?.removeEventListener("abort", onEnd);
+    signal.removeEventListener("abort", onEnd);
+    signal.throwIfAborted();
     if (timeout?.aborted === true)
       throw new RuntimeError(
         "timeout",

@@ -52,6 +52,7 @@ export function containerFromDocker(
     image: image?.repoTags[0] ?? info.Config.Image,
     imageRef: digest === undefined ? `docker://${info.Image}` : `docker-pullable://${digest}`,
     logPath: labels[dockerLabel.logPath] ?? "",
+    ...stopSignalOf(info.Config),
     mounts: info.Mounts.map((mount) => ({
       hostPath: mount.Source,
       containerPath: mount.Destination,
@@ -105,4 +106,10 @@ function stateOf(info: ContainerInspectInfo): Pick<ContainerStatus, "state" | "r
 function timeOf(text: string): number {
   const time = Date.parse(text);
   return Number.isNaN(time) || time < 0 ? 0 : time;
+}
+
+/** The types do not know the field, which Docker has told since 1.10. */
+function stopSignalOf(config: object): { readonly stopSignal?: string } {
+  const name = "StopSignal" in config ? config.StopSignal : undefined;
+  return typeof name === "string" && name !== "" ? { stopSignal: name } : {};
 }
