@@ -172,3 +172,32 @@ t.test("HK3: a sleep hook is cut when the grace period is over", async (t) => {
   t.ok(tookMs > 900 && tookMs < 3_500, `${tookMs} ms of one second's grace`);
   t.notOk(agent.events.some((event) => event.startsWith("FailedPreStopHook")));
 });
+
+t.test("HK4: a container is stopped by lifecycle.stopSignal, and its status tells it", async (t) => {
+  const { runtime, folder } = await setUp(
+    t,
+    `  os: {name: linux}
+  containers:
+  - name: web
+    image: busybox
+    command: [sh, -c, "trap 'exit 0' USR1; sleep 1000"]
+    lifecycle: {stopSignal: SIGUSR1}
+`,
+  );
+  const agent = await standalone(runtime, folder);
+  t.teardown(() => agent.stop());
+  await until("it runs", () => status(agent, "web")?.ready === true);
+  t.equal(status(agent, "web")?.stopSignal, "SIGUSR1");
+  const [before] = await runtime.listContainers({}, AbortSignal.timeout(1_000));
+  const ended = Promise.withResolvers<number>();
+  const stopped = new AbortController();
+  t.teardown(() => stopped.abort());
+  void (async () => {
+    for await (const event of runtime.events(stopped.signal)) {
+      const now = await runtime.containerStatus(event.containerId, AbortSignal.timeout(1_000));
+      if (event.containerId === before?.id && now?.state === "exited") ended.resolve(now.exitCode);
+    }
+  })();
+  await rm(path.join(folder, "manifests/web.yaml"));
+  t.equal(await ended.promise, 0, "by its trap, not by KILL");
+});
