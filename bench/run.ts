@@ -7,9 +7,11 @@
  * Method: each number is taken on a test machine (namespaces on this host) that `keelson up` brought up; medians
  * with their spread; times from outside the measured process. Nothing here passes or fails.
  */
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { bundle, type RuntimeName, TestCluster } from "../test/support/cluster.ts";
 import { root } from "../test/support/paths.ts";
 import { showSpread } from "./stats.ts";
@@ -31,6 +33,9 @@ row("the same container by direct runtime calls", showSpread(pods.direct, "ms"))
 const api = await inside<{ writesPerSecond: number[]; watchMs: number[] }>(cluster, "api-load.ts");
 row("durable writes through the API, 32 at a time", showSpread(api.writesPerSecond, "writes/s"));
 row("write to event at each of 100 watchers", showSpread(api.watchMs, "ms", 1));
+// On this machine itself, over loopback addresses: it needs no cluster.
+const probes = await promisify(execFile)(process.execPath, [path.join(import.meta.dirname, "probes.ts")]);
+for (const [, what = "", value = ""] of probes.stdout.matchAll(/^\| (.+?) \| (.+) \|$/gm)) row(what, value);
 
 const width = Math.max(...rows.map(([what]) => what.length));
 console.log(`\n${runtime}, ${process.version}, ${new Date().toISOString().slice(0, 10)}`);
