@@ -35,7 +35,10 @@ export interface AgentConfig {
   readonly failSwapOn: boolean;
   readonly nodeStatusMs: number;
   readonly syncMs: number;
+  readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
+  readonly registryPullQps: number;
+  readonly registryBurst: number;
   readonly seccompDefault: boolean;
   readonly allowedUnsafeSysctls: readonly string[];
   readonly imageGcHighThresholdPercent: number;
@@ -199,6 +202,25 @@ export const flags: Flags<AgentConfig> = {
     parse: duration,
     default: "60s",
     help: "time between two full passes over all Pods",
+  },
+  serializeImagePulls: {
+    flag: "serialize-image-pulls",
+    parse: bool,
+    default: "false",
+    switch: true,
+    help: "pull one image after the other, as the kubelet does unless told otherwise",
+  },
+  registryPullQps: {
+    flag: "registry-qps",
+    parse: integer,
+    default: "5",
+    help: "pulls begun per second, 0 for any number; those too many wait",
+  },
+  registryBurst: {
+    flag: "registry-burst",
+    parse: integer,
+    default: "10",
+    help: "pulls begun at once after a quiet time",
   },
   maxParallelImagePulls: {
     flag: "max-parallel-image-pulls",

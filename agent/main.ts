@@ -144,7 +144,11 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       dirty.add(uid);
     }),
     tokens: new ServiceAccountTokens(client, clock),
-    puller: new ImagePuller(runtime, clock, config.maxParallelImagePulls),
+    puller: new ImagePuller(runtime, clock, {
+      parallel: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
+      perSecond: config.registryPullQps,
+      burst: config.registryBurst,
+    }),
     prober: new Prober({
       runtime,
       clock,

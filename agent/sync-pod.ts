@@ -1,19 +1,21 @@
 import { rm } from "node:fs/promises";
 import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
-import { createSandbox, logDirectoryOf } from "./apply/create-sandbox.ts";
+import { createSandbox, handlerOf, logDirectoryOf } from "./apply/create-sandbox.ts";
 import { killContainer } from "./apply/kill-container.ts";
 import { unlinkLog } from "./apply/log-links.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
 import { credentialsFor } from "./images/credentials.ts";
+import { pullSecrets } from "./images/pull-secrets.ts";
 import type { PodMemory } from "./model.ts";
 import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
 import { newestSandbox } from "./plan/container-records.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { deadOf } from "./plan/dead-containers.ts";
 import { mustStop, planPod, type PodAction, type PodPlan } from "./plan/pod-actions.ts";
+import { isPullFailure } from "./plan/pull-words.ts";
 import { podStatus } from "./plan/pod-status.ts";
 import { probesOf } from "./plan/probe-verdict.ts";
 import { objectRefs } from "./plan/volume-files.ts";
@@ -208,25 +210,24 @@ function pullImage(
   const before = entry.images.get(name);
   if (before?.state === "pulling") return;
   const { pod } = entry;
-  const namespace = pod.metadata?.namespace ?? "";
-  const secrets = (): Parameters<typeof credentialsFor>[1] =>
-    (pod.spec?.imagePullSecrets ?? []).flatMap((ref) => {
-      const view = context.refs.secret(namespace, ref.name ?? "");
-      return view.state === "found" ? [view.object] : [];
-    });
   entry.images.set(name, { state: "pulling" });
   const run = async (): Promise<void> => {
     try {
       const result = await context.puller.ensure(
-        `${entry.uid}/${image}`,
-        image,
-        imagePullPolicy,
-        () => credentialsFor(image, secrets(), context.config.rootDir),
-        (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
+        {
+          owner: `${entry.uid}/${image}`,
+          image,
+          policy: imagePullPolicy,
+          // A class that is not there is the sandbox's failure to tell.
+          runtimeHandler: await handlerOf(context, entry, context.signal).catch(() => ""),
+          credentials: async (signal) =>
+            credentialsFor(image, await pullSecrets(context, pod, signal), context.config.rootDir),
+          tell: (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
+        },
         context.signal,
       );
       entry.images.set(name, result);
-      if (result.state === "failed" && result.reason === "ErrImagePull") {
+      if (result.state === "failed" && isPullFailure(result.reason)) {
         // Shown as it failed first, then as what it is: a wait.
         context.clock.after(1_000, () => {
           if (entry.images.get(name) !== result) return;

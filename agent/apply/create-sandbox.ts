@@ -75,7 +75,12 @@ export function logDirectoryOf(context: AgentContext, { pod, uid }: PodEntry): s
   return path.join(context.config.podLogsDir, `${pod.metadata?.namespace}_${pod.metadata?.name}_${uid}`);
 }
 
-async function handlerOf({ client }: AgentContext, { pod }: PodEntry, signal: AbortSignal): Promise<string> {
+/** The runtime handler of the Pod's RuntimeClass; "" for the usual one. @throws Error when the class is not there. */
+export async function handlerOf(
+  { client }: AgentContext,
+  { pod }: PodEntry,
+  signal: AbortSignal,
+): Promise<string> {
   const name = pod.spec?.runtimeClassName;
   if (name === undefined || name === "" || client === undefined) return "";
   const found = await client.get(runtimeClasses, { namespace: "", name }, signal);

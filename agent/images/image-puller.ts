@@ -3,48 +3,65 @@ import type { Clock } from "#lib/clock.ts";
 import { errorText } from "#lib/log.ts";
 import type { ImageState } from "../model.ts";
 import { invalidImage, pullPolicyOf } from "../plan/image-name.ts";
-import type { ImageAuth, ImageStatus, Runtime } from "../runtime/runtime.ts";
+import { isPullFailure, pulledWords, pullFailure, stillPullingWords } from "../plan/pull-words.ts";
+import type { ImageAuth, ImageStatus, PullOptions, PullProgress, Runtime } from "../runtime/runtime.ts";
+import { type PullLimits, PullSlots } from "./pull-slots.ts";
 
 const backoff = { firstMs: 10_000, maxMs: 300_000 };
 const maxBackoffs = 4_096;
+/** What needs no registry is looked at again after this. */
+const retryMs = 10_000;
+/** How often a pull that takes long says so. */
+const progressMs = 15_000;
 
 /** What somebody wants to hear while an image is fetched. */
 export type PullEvent = (type: "Normal" | "Warning", reason: string, message: string) => void;
+
+/** An image that a Pod wants on the node. */
+export interface ImageWish {
+  /** The Pod and image: each backs off alone. */
+  readonly owner: string;
+  readonly image: string;
+  readonly policy: string | undefined;
+  readonly runtimeHandler: string;
+  /** Tried one after the other; asked for only when something is pulled. */
+  readonly credentials: (signal: AbortSignal) => Promise<readonly ImageAuth[]>;
+  readonly tell: PullEvent;
+}
+
+interface SharedPull {
+  readonly ended: Promise<Pulled>;
+  readonly listeners: Set<(progress: PullProgress) => void>;
+}
+
+interface Pulled {
+  readonly ref: string;
+  /** Without the wait for its turn. */
+  readonly tookMs: number;
+}
 
 /** Makes images present, by pull policy, several at a time, each only once at the same time. */
 export class ImagePuller {
   readonly #runtime: Runtime;
   readonly #clock: Clock;
-  readonly #limit: number;
-  readonly #waiting: (() => void)[] = [];
-  readonly #running = new Map<string, Promise<string>>();
+  readonly #slots: PullSlots;
+  readonly #running = new Map<string, SharedPull>();
   readonly #failures = new Map<string, number>();
-  #active = 0;
 
-  constructor(runtime: Runtime, clock: Clock, parallel: number) {
+  constructor(runtime: Runtime, clock: Clock, limits: PullLimits) {
     this.#runtime = runtime;
     this.#clock = clock;
-    this.#limit = Math.max(1, parallel);
+    this.#slots = new PullSlots(limits, clock);
   }
 
-  /**
-   * @param owner the Pod and image: each backs off alone.
-   * @param credentials tried one after the other; asked for only when something is pulled.
-   * @returns the image, or how it failed and when to ask again. Never throws but for the signal.
-   */
-  async ensure(
-    owner: string,
-    image: string,
-    policy: string | undefined,
-    credentials: () => Promise<readonly ImageAuth[]>,
-    tell: PullEvent,
-    signal: AbortSignal,
-  ): Promise<ImageState> {
+  /** @returns the image, or how it failed and when to ask again. Never throws but for the signal. */
+  async ensure(wish: ImageWish, signal: AbortSignal): Promise<ImageState> {
+    const { owner, image, tell } = wish;
     const invalid = invalidImage(image);
     if (invalid !== undefined) {
       const message = `Failed to apply default image tag "${image}": ${invalid}`;
       tell("Warning", "InspectFailed", message);
-      return this.#failed("InvalidImageName", message, this.#clock.now() + 10_000);
+      return failed("InvalidImageName", message, this.#clock.now() + retryMs);
     }
     let present: ImageStatus | undefined;
     try {
@@ -53,9 +70,9 @@ export class ImagePuller {
       signal.throwIfAborted();
       const message = `Failed to inspect image "${image}": ${errorText(cause)}`;
       tell("Warning", "InspectFailed", message);
-      return this.#failed("ImageInspectError", message, this.#clock.now() + 10_000);
+      return failed("ImageInspectError", message, this.#clock.now() + retryMs);
     }
-    const rule = pullPolicyOf(image, policy);
+    const rule = pullPolicyOf(image, wish.policy);
     if (present !== undefined && rule !== "Always") {
       tell("Normal", "Pulled", `Container image "${image}" already present on machine`);
       this.#failures.delete(owner);
@@ -64,9 +81,9 @@ export class ImagePuller {
     if (rule === "Never") {
       const message = `Container image "${image}" is not present with pull policy of Never`;
       tell("Warning", "ErrImageNeverPull", message);
-      return this.#failed("ErrImageNeverPull", message, this.#clock.now() + 10_000);
+      return failed("ErrImageNeverPull", message, this.#clock.now() + retryMs);
     }
-    return this.#pull(owner, image, credentials, tell, signal);
+    return this.#pull(wish, signal);
   }
 
   /** Forgets the back-off of what starts with this owner. */
@@ -74,85 +91,120 @@ export class ImagePuller {
     for (const owner of this.#failures.keys()) if (owner.startsWith(prefix)) this.#failures.delete(owner);
   }
 
-  async #pull(
-    owner: string,
-    image: string,
-    credentials: () => Promise<readonly ImageAuth[]>,
-    tell: PullEvent,
-    signal: AbortSignal,
-  ): Promise<ImageState> {
+  async #pull(wish: ImageWish, signal: AbortSignal): Promise<ImageState> {
+    const { owner, image, tell } = wish;
     tell("Normal", "Pulling", `Pulling image "${image}"`);
     const startedMs = this.#clock.monotonicMs();
+    const waitedMs = (): number => this.#clock.monotonicMs() - startedMs;
+    let progress: PullProgress | undefined;
+    const stopTelling = this.#every(progressMs, () =>
+      tell("Normal", "Pulling", stillPullingWords(image, waitedMs(), progress)),
+    );
     try {
-      const auths = await credentials();
-      const ref = await this.#shared(image, auths, signal);
+      const auths = await wish.credentials(signal);
+      const listener = (now: PullProgress): void => {
+        progress = now;
+      };
+      const { ref, tookMs } = await this.#shared(wish, auths, listener, signal);
       const status = await this.#runtime.imageStatus(image, signal);
-      const took = ((this.#clock.monotonicMs() - startedMs) / 1_000).toFixed(3).replace(/\.?0+$/, "");
-      tell(
-        "Normal",
-        "Pulled",
-        `Successfully pulled image "${image}" in ${took}s (${took}s including waiting). Image size: ${status?.sizeBytes ?? 0} bytes.`,
-      );
+      tell("Normal", "Pulled", pulledWords(image, tookMs, waitedMs(), status?.sizeBytes ?? 0));
       this.#failures.delete(owner);
       return { state: "present", ref: status?.id ?? ref, user: status?.user ?? {} };
     } catch (cause) {
       signal.throwIfAborted();
-      const message = errorText(cause);
+      const { reason, message } = pullFailure(image, errorText(cause));
       const failures = (this.#failures.get(owner) ?? 0) + 1;
-      if (this.#failures.size < maxBackoffs) this.#failures.set(owner, failures);
-      tell("Warning", "Failed", `Failed to pull image "${image}": ${message}`);
-      tell("Warning", "Failed", "Error: ErrImagePull");
-      return this.#failed("ErrImagePull", message, this.#clock.now() + backoffMs(failures, backoff));
+      if (this.#failures.has(owner) || this.#failures.size < maxBackoffs) this.#failures.set(owner, failures);
+      tell(
+        "Warning",
+        "Failed",
+        reason === "ErrImagePull" ? `Failed to pull image "${image}": ${message}` : message,
+      );
+      tell("Warning", "Failed", `Error: ${reason}`);
+      return failed(reason, message, this.#clock.now() + backoffMs(failures, backoff));
+    } finally {
+      stopTelling();
     }
   }
 
   /** Pods that want the same image with the same credentials at the same time share one pull. */
-  #shared(image: string, auths: readonly ImageAuth[], signal: AbortSignal): Promise<string> {
-    const key = `${image}\0${JSON.stringify(auths)}`;
-    const running = this.#running.get(key);
-    if (running !== undefined) return running;
-    const pull = this.#inTurn(() => this.#withEach(image, auths, signal)).finally(() =>
-      this.#running.delete(key),
-    );
-    this.#running.set(key, pull);
-    return pull;
+  async #shared(
+    { image, runtimeHandler }: ImageWish,
+    auths: readonly ImageAuth[],
+    listener: (progress: PullProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Pulled> {
+    const key = JSON.stringify([image, runtimeHandler, auths]);
+    const shared = this.#running.get(key) ?? this.#begin(key, image, runtimeHandler, auths, signal);
+    shared.listeners.add(listener);
+    return await shared.ended;
   }
 
-  async #withEach(image: string, auths: readonly ImageAuth[], signal: AbortSignal): Promise<string> {
-    let last: unknown;
+  #begin(
+    key: string,
+    image: string,
+    runtimeHandler: string,
+    auths: readonly ImageAuth[],
+    signal: AbortSignal,
+  ): SharedPull {
+    const listeners = new Set<(progress: PullProgress) => void>();
+    const progress = (now: PullProgress): void => {
+      for (const listener of listeners) listener(now);
+    };
+    const work = async (): Promise<Pulled> => {
+      const startedMs = this.#clock.monotonicMs();
+      const ref = await this.#withEach(image, auths, { runtimeHandler, progress }, signal);
+      return { ref, tookMs: this.#clock.monotonicMs() - startedMs };
+    };
+    const ended = this.#slots.run(work, signal).finally(() => this.#running.delete(key));
+    const shared = { ended, listeners };
+    this.#running.set(key, shared);
+    return shared;
+  }
+
+  async #withEach(
+    image: string,
+    auths: readonly ImageAuth[],
+    options: PullOptions,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const causes: unknown[] = [];
     for (const auth of auths.length === 0 ? [undefined] : auths) {
       try {
-        return (await this.#runtime.pullImage(image, auth, signal)).imageRef;
+        const how = auth === undefined ? options : { ...options, auth };
+        return (await this.#runtime.pullImage(image, how, signal)).imageRef;
       } catch (cause) {
         signal.throwIfAborted();
-        last = cause;
+        causes.push(cause);
       }
     }
-    throw last;
+    throw new Error([...new Set(causes.map(errorText))].join("; "), { cause: causes.at(-1) });
   }
 
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#active >= this.#limit) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#active += 1;
-    try {
-      return await work();
-    } finally {
-      this.#active -= 1;
-      this.#waiting.shift()?.();
-    }
+  /** Calls back again and again. @returns how to stop it. */
+  #every(ms: number, callback: () => void): () => void {
+    let cancel = (): void => undefined;
+    const next = (): void => {
+      cancel = this.#clock.after(ms, () => {
+        callback();
+        next();
+      });
+    };
+    next();
+    return () => cancel();
   }
+}
 
-  #failed(reason: string, message: string, retryAtMs: number): ImageState {
-    return { state: "failed", reason, message, retryAtMs };
-  }
+function failed(reason: string, message: string, retryAtMs: number): ImageState {
+  return { state: "failed", reason, message, retryAtMs };
 }
 
 /** What a container shows while it waits for the next pull. */
 export function backingOffPull(image: string, failed: ImageState & { readonly state: "failed" }): ImageState {
-  if (failed.reason !== "ErrImagePull") return failed;
+  if (!isPullFailure(failed.reason)) return failed;
   return {
     ...failed,
     reason: "ImagePullBackOff",
-    message: `Back-off pulling image "${image}": ErrImagePull: ${failed.message}`,
+    message: `Back-off pulling image "${image}": ${failed.reason}: ${failed.message}`,
   };
 }

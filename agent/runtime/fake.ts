@@ -8,10 +8,10 @@ import {
   type ContainerStatus,
   type ExecResult,
   type ExecSyncOptions,
-  type ImageAuth,
   type ImageStatus,
   type LinuxResources,
   type ProcessStreams,
+  type PullOptions,
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
@@ -30,6 +30,10 @@ export interface FakeImage {
   readonly entrypoint: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: { readonly uid?: number; readonly name?: string };
+  /** Who pulls has to say it. */
+  readonly password?: string;
+  /** How long a pull takes. */
+  readonly pullMs?: number;
 }
 
 /** The methods that can be made to fail once. */
@@ -427,7 +431,7 @@ export class FakeRuntime implements Runtime {
 
   async pullImage(
     image: string,
-    _auth: ImageAuth | undefined,
+    { auth, progress }: PullOptions,
     signal: AbortSignal,
   ): Promise<{ readonly imageRef: string }> {
     this.#enter("pullImage", image, signal);
@@ -435,7 +439,13 @@ export class FakeRuntime implements Runtime {
     const found = this.registry.get(full);
     if (found === undefined)
       throw new RuntimeError("image-pull", `cannot pull image "${image}": not found in the registry`);
+    if (found.password !== undefined && auth?.password !== found.password)
+      throw new RuntimeError("image-pull", `cannot pull image "${image}": unauthorized`);
     const status = imageStatusOf(full, found);
+    if (found.pullMs !== undefined) {
+      progress?.({ currentBytes: Math.floor(status.sizeBytes / 2), totalBytes: status.sizeBytes });
+      await this.#clock.sleep(found.pullMs, signal);
+    }
     this.#images.set(full, status);
     return { imageRef: status.repoDigests[0] ?? status.id };
   }

@@ -73,7 +73,7 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     t.match(present?.id, /^sha256:[0-9a-f]{64}$/);
     t.equal(await runtime.imageStatus("keelson.test/none:1", soon()), undefined);
     t.ok((await runtime.listImages(soon())).some((image) => image.id === present?.id));
-    await t.rejects(runtime.pullImage("keelson.invalid/none:1", undefined, soon()), { code: "image-pull" });
+    await t.rejects(runtime.pullImage("keelson.invalid/none:1", {}, soon()), { code: "image-pull" });
   });
 
   await t.test(

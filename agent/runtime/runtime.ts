@@ -61,11 +61,7 @@ export interface Runtime {
   /** A byte stream to `127.0.0.1:port` (or `[::1]`) inside the sandbox. */
   portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<import("node:stream").Duplex>;
 
-  pullImage(
-    image: string,
-    auth: ImageAuth | undefined,
-    signal: AbortSignal,
-  ): Promise<{ readonly imageRef: string }>;
+  pullImage(image: string, options: PullOptions, signal: AbortSignal): Promise<{ readonly imageRef: string }>;
   /** undefined when it is not present. */
   imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined>;
   listImages(signal: AbortSignal): Promise<readonly ImageStatus[]>;
@@ -278,6 +274,21 @@ export interface ImageAuth {
   readonly serverAddress?: string;
   readonly identityToken?: string;
   readonly registryToken?: string;
+}
+
+/** How an image is pulled. */
+export interface PullOptions {
+  readonly auth?: ImageAuth;
+  /** The handler of the Pod's RuntimeClass: a runtime may keep images for each; "" for the usual one. */
+  readonly runtimeHandler?: string;
+  /** Told as bytes arrive, as often as the runtime says so; never where it says nothing. */
+  readonly progress?: (progress: PullProgress) => void;
+}
+
+/** What has arrived of the layers that are known to be missing. */
+export interface PullProgress {
+  readonly currentBytes: number;
+  readonly totalBytes: number;
 }
 
 export interface ExecSyncOptions {

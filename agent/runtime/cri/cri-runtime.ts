@@ -6,10 +6,10 @@ import type {
   ContainerStatus,
   ExecResult,
   ExecSyncOptions,
-  ImageAuth,
   ImageStatus,
   LinuxResources,
   ProcessStreams,
+  PullOptions,
   Runtime,
   RuntimeEvent,
   RuntimeStatus,
@@ -25,6 +25,7 @@ import { changedIds } from "./events.ts";
 import { containerFromCri, imageFromCri, sandboxFromCri } from "./from-cri.ts";
 import { importImage } from "./import-image.ts";
 import type { CriContainer, CriContainerStatus, CriImage, CriSandbox, CriSandboxStatus } from "./messages.ts";
+import { followPull } from "./pull-progress.ts";
 import { askToStop } from "./stop-signal.ts";
 import { connectPort, connectProcess } from "./streaming.ts";
 import { containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
@@ -297,15 +298,19 @@ export class CriRuntime implements Runtime {
 
   async pullImage(
     image: string,
-    auth: ImageAuth | undefined,
+    { auth, runtimeHandler = "", progress }: PullOptions,
     signal: AbortSignal,
   ): Promise<{ readonly imageRef: string }> {
+    const stop = new AbortController();
+    if (progress !== undefined) void followPull(this.#channel, progress, stop.signal);
     try {
-      const request = { image: { image }, ...(auth === undefined ? {} : { auth }) };
+      const request = { image: { image, runtimeHandler }, ...(auth === undefined ? {} : { auth }) };
       return await this.#image<{ imageRef: string }>("PullImage", request, signal, 0);
     } catch (cause) {
       if (!(cause instanceof RuntimeError) || cause.code === "unavailable") throw cause;
       throw new RuntimeError("image-pull", `cannot pull image "${image}": ${cause.message}`, { cause });
+    } finally {
+      stop.abort();
     }
   }
 

@@ -47,7 +47,7 @@ export const criMessages: Readonly<Record<string, string>> = {
   PodSandbox:
     "id:1:string metadata:2:PodSandboxMetadata state:3:int32 createdAt:4:int64 labels:5:<string,string> annotations:6:<string,string> runtimeHandler:7:string",
 
-  ImageSpec: "image:1:string annotations:2:<string,string>",
+  ImageSpec: "image:1:string annotations:2:<string,string> runtimeHandler:19:string",
   KeyValue: "key:1:string value:2:string",
   HugepageLimit: "pageSize:1:string limit:2:uint64",
   LinuxContainerResources:
@@ -125,6 +125,9 @@ export const containerdMessages: Readonly<Record<string, string>> = {
   "containerd.services.images.v1.CreateImageRequest": "image:1:containerd.services.images.v1.Image",
   "containerd.services.images.v1.GetImageRequest": "name:1:string",
   "containerd.services.images.v1.GetImageResponse": "image:1:containerd.services.images.v1.Image",
+  "containerd.services.content.v1.ListStatusesRequest": "filters:1:[]string",
+  "containerd.services.content.v1.Status": "ref:3:string offset:4:int64 total:5:int64",
+  "containerd.services.content.v1.ListStatusesResponse": "statuses:1:[]containerd.services.content.v1.Status",
   "containerd.services.content.v1.WriteContentRequest":
     "action:1:int32 ref:2:string total:3:int64 expected:4:string offset:5:int64 data:6:bytes labels:7:<string,string>",
   "containerd.services.content.v1.WriteContentResponse": "action:1:int32 offset:4:int64 digest:6:string",
@@ -134,6 +137,7 @@ export const containerdMessages: Readonly<Record<string, string>> = {
 export const newerThanContainerd16: readonly string[] = [
   "Mount.recursiveReadOnly",
   "Mount.image",
+  "ImageSpec.runtimeHandler",
   "ContainerConfig.stopSignal",
   "ContainerStatus.stopSignal",
   "RuntimeConfigResponse.linux",

@@ -12,12 +12,12 @@ import type {
   ContainerStatus,
   ExecResult,
   ExecSyncOptions,
-  ImageAuth,
   ImageStatus,
   LinuxResources,
   NetworkAttachment,
   PodNetwork,
   ProcessStreams,
+  PullOptions,
   Runtime,
   RuntimeEvent,
   RuntimeStatus,
@@ -33,6 +33,7 @@ import { containerFromDocker, imageFromDocker, sandboxFromDocker } from "./from-
 import { hijack } from "./hijack.ts";
 import { dockerLabel } from "./labels.ts";
 import { sandboxOomScore } from "./oom-score.ts";
+import { readPull } from "./read-pull.ts";
 import { formatResolvConf } from "./resolv-conf.ts";
 import { containerToDocker, resourcesToDocker, sandboxToDocker } from "./to-docker.ts";
 
@@ -310,7 +311,7 @@ export class DockerRuntime implements Runtime {
 
   async pullImage(
     image: string,
-    auth: ImageAuth | undefined,
+    { auth, progress: tell }: PullOptions,
     signal: AbortSignal,
   ): Promise<{ readonly imageRef: string }> {
     const name = withTag(image);
@@ -327,7 +328,7 @@ export class DockerRuntime implements Runtime {
         name,
         auth === undefined ? { abortSignal: signal } : { authconfig, abortSignal: signal },
       );
-      await pulled(Readable.from(progress));
+      await readPull(Readable.from(progress), tell);
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
       const why = cause instanceof Error ? cause.message : String(cause);
@@ -421,7 +422,7 @@ export class DockerRuntime implements Runtime {
     const progress = await this.#ask("load the sandbox image", signal, () =>
       this.#docker.loadImage(Readable.from([archive])),
     );
-    await pulled(Readable.from(progress));
+    await readPull(Readable.from(progress), undefined);
   }
 
   async #startExec(
@@ -578,21 +579,6 @@ async function exitCodeOf(
     const info = await inspect();
     if (!info.Running) return info.ExitCode ?? 0;
     await delay(execPollMs, undefined, { signal });
-  }
-}
-
-/** Reads the progress of a pull or load to its end. @throws what Docker reports in it. */
-async function pulled(progress: Readable): Promise<void> {
-  let text = "";
-  for await (const chunk of progress) {
-    const lines = (text + String(chunk)).split("\n");
-    text = lines.pop() ?? "";
-    for (const line of lines) {
-      if (line.trim() === "") continue;
-      const message: unknown = JSON.parse(line);
-      if (typeof message === "object" && message !== null && "error" in message)
-        throw new Error(String(message.error));
-    }
   }
 }
 
