@@ -6,7 +6,7 @@ export type Frame =
   | { readonly type: "headers"; readonly streamId: number; readonly fin: boolean; readonly block: Buffer }
   | { readonly type: "reset"; readonly streamId: number; readonly status: number }
   | { readonly type: "ping"; readonly id: number }
-  | { readonly type: "go-away"; readonly lastStreamId: number }
+  | { readonly type: "go-away"; readonly lastStreamId: number; readonly status: number }
   /** SETTINGS, WINDOW_UPDATE, CREDENTIAL: read, and without effect here. */
   | { readonly type: "other"; readonly number: number };
 
@@ -92,9 +92,9 @@ export function formatPing(id: number): Buffer {
   return control(types.ping, false, [word(id)]);
 }
 
-/** GOAWAY with status OK: no more streams are accepted. */
-export function formatGoAway(lastStreamId: number): Buffer {
-  return control(types.goAway, false, [word(lastStreamId), word(0)]);
+/** GOAWAY: no more streams are accepted. @param status 0 for a good end, 1 when the peer broke the protocol. */
+export function formatGoAway(lastStreamId: number, status: 0 | 1 = 0): Buffer {
+  return control(types.goAway, false, [word(lastStreamId), word(status)]);
 }
 
 function parseControl(version: number, type: number, flags: number, body: Buffer): Frame {
@@ -116,7 +116,7 @@ function parseControl(version: number, type: number, flags: number, body: Buffer
     case types.ping:
       return { type: "ping", id: first };
     case types.goAway:
-      return { type: "go-away", lastStreamId: streamId };
+      return { type: "go-away", lastStreamId: streamId, status: body.length >= 8 ? body.readUInt32BE(4) : 0 };
     default:
       return { type: "other", number: type };
   }

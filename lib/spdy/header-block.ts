@@ -8,30 +8,39 @@ const maxHeaderBytes = 64 * 1024;
 
 /** Reads header blocks of one direction of a session: they share one compression context, so order matters. */
 export class HeaderReader {
-  readonly #inflate: Inflate = createInflate({
-    dictionary: headerDictionary,
-    chunkSize: maxHeaderBytes,
-  });
-  #failure: Error | undefined;
+  readonly #inflate: Inflate = createInflate({ dictionary: headerDictionary });
 
   constructor() {
-    this.#inflate.on("error", (cause) => {
-      this.#failure = cause;
-    });
+    this.#inflate.on("error", () => {}); // the read under way sees it, and every later one
   }
 
-  /** @throws when the block does not decompress to headers. */
+  /**
+   * @throws when the block does not decompress to headers, or to more than 64 KiB: it is given up as soon as it
+   *   does, however far it would go on.
+   */
   async read(block: Buffer): Promise<Headers> {
-    await new Promise<void>((resolve, reject) => {
-      this.#inflate.once("error", reject);
-      this.#inflate.write(block, () => {
-        this.#inflate.off("error", reject);
-        resolve();
-      });
-    });
-    if (this.#failure !== undefined) throw this.#failure;
-    const bytes: unknown = this.#inflate.read();
-    return parseHeaders(Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0));
+    const inflate = this.#inflate;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const parts: Buffer[] = [];
+    let length = 0;
+    const take = (): void => {
+      for (let part: unknown = inflate.read(); Buffer.isBuffer(part); part = inflate.read()) {
+        length += part.length;
+        if (length > maxHeaderBytes) inflate.destroy(new Error("cannot read SPDY headers: more than 64 KiB"));
+        else parts.push(part);
+      }
+    };
+    const over = (): void => reject(new Error("cannot read SPDY headers: their compression has ended"));
+    if (inflate.destroyed || inflate.readableEnded) throw new Error("cannot read SPDY headers: it is closed");
+    inflate.on("readable", take).once("error", reject).once("end", over).once("close", over);
+    try {
+      inflate.write(block, () => resolve());
+      await promise;
+      take();
+    } finally {
+      inflate.off("readable", take).off("error", reject).off("end", over).off("close", over);
+    }
+    return parseHeaders(Buffer.concat(parts));
   }
 
   close(): void {

@@ -13,6 +13,10 @@ import { SpdyStream } from "./stream.ts";
 
 /** Bytes nobody has read yet, over all streams of a session; above it the connection is not read further. */
 const maxUnreadBytes = 1024 * 1024;
+/** Bytes of resets and answers to pings that the peer has not taken; above it the connection is not read further. */
+const maxUnsentReplyBytes = 64 * 1024;
+/** How long a peer that broke the protocol may take to read that it did. */
+const farewellMs = 1_000;
 /** Streams open at one time: a browser behind a port-forward opens dozens. */
 const maxStreams = 1_024;
 /** Largest DATA frame sent. */
@@ -35,6 +39,7 @@ export class SpdySession {
   #nextId: number;
   #lastPeerId = 0;
   #unreadBytes = 0;
+  #unsentReplyBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
   #closing = false;
   /** Resolves when the connection has ended, however it did. */
@@ -88,10 +93,16 @@ export class SpdySession {
 
   async #run(): Promise<void> {
     const parser = new FrameParser();
+    let broken = false;
     try {
-      for await (const chunk of this.#socket) {
-        for (const frame of parser.push(Buffer.from(chunk as Uint8Array))) await this.#receive(frame);
-        while (this.#unreadBytes > maxUnreadBytes && !this.#socket.destroyed) {
+      for await (const chunk of this.#socket.iterator({ destroyOnReturn: false })) {
+        try {
+          for (const frame of parser.push(Buffer.from(chunk as Uint8Array))) await this.#receive(frame);
+        } catch {
+          broken = true;
+          break;
+        }
+        while (this.#isFull() && !this.#socket.destroyed) {
           this.#room = Promise.withResolvers();
           await this.#room.promise;
         }
@@ -105,8 +116,22 @@ export class SpdySession {
       for (const reply of this.#replies.values()) reply.reject(gone);
       for (const stream of this.#streams.values()) stream.lost();
       this.#streams.clear();
-      this.#socket.destroy();
+      if (broken && this.#socket.writable) this.#sayBroken();
+      else this.#socket.destroy();
     }
+  }
+
+  /** Too much waits for slow streams, or for a peer that asks and does not read the answers. */
+  #isFull(): boolean {
+    return this.#unreadBytes > maxUnreadBytes || this.#unsentReplyBytes > maxUnsentReplyBytes;
+  }
+
+  #sayBroken(): void {
+    const socket = this.#socket;
+    const timer = setTimeout(() => socket.destroy(), farewellMs);
+    timer.unref();
+    socket.once("close", () => clearTimeout(timer));
+    socket.end(formatGoAway(this.#lastPeerId, 1), () => socket.destroy());
   }
 
   async #receive(frame: Frame): Promise<void> {
@@ -119,6 +144,9 @@ export class SpdySession {
         return;
       }
       case "syn-stream": {
+        // A client's streams are odd, a server's even: with another's number it would take that one's place.
+        if ((frame.streamId % 2 === 1) !== (this.#role === "server"))
+          throw new Error(`cannot read SPDY: stream ${frame.streamId} is not the peer's to open`);
         const headers = await this.#headerReader.read(frame.block);
         if (this.#closing || this.#streams.size >= maxStreams || frame.streamId <= this.#lastPeerId) {
           this.#send(formatReset(frame.streamId, resetStatus.refused));
@@ -175,7 +203,7 @@ export class SpdySession {
       done: () => this.#streams.delete(id),
       waiting: (bytes) => {
         this.#unreadBytes += bytes;
-        if (this.#unreadBytes <= maxUnreadBytes) this.#room?.resolve();
+        if (!this.#isFull()) this.#room?.resolve();
       },
     });
     this.#streams.set(id, stream);
@@ -200,6 +228,11 @@ export class SpdySession {
   }
 
   #send(frame: Buffer): void {
-    if (this.#socket.writable) this.#socket.write(frame);
+    if (!this.#socket.writable) return;
+    this.#unsentReplyBytes += frame.length;
+    this.#socket.write(frame, () => {
+      this.#unsentReplyBytes -= frame.length;
+      if (!this.#isFull()) this.#room?.resolve();
+    });
   }
 }

@@ -1,6 +1,9 @@
 import { Duplex } from "node:stream";
 import type { Headers } from "./header-block.ts";
 
+/** What a piece that waits costs beside its bytes: without it a peer could send a million pieces of one byte. */
+const pieceBytes = 256;
+
 /** How a stream reaches the session it lives in. */
 export interface StreamPort {
   accept(): void;
@@ -41,7 +44,7 @@ export class SpdyStream extends Duplex {
     if (this.destroyed || this.#peerEnded) return;
     if (data.length > 0) {
       this.#inbox.push(data);
-      this.#port.waiting(data.length);
+      this.#port.waiting(data.length + pieceBytes);
     }
     if (fin) this.#peerEnded = true;
     if (this.#wanted) this.#deliver();
@@ -72,7 +75,7 @@ export class SpdyStream extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const left = this.#inbox.reduce((sum, data) => sum + data.length, 0);
+    const left = this.#inbox.reduce((sum, data) => sum + data.length + pieceBytes, 0);
     this.#inbox.length = 0;
     if (left > 0) this.#port.waiting(-left);
     if (this.#lost || (this.#peerEnded && this.#sentEnd)) this.#port.done();
@@ -82,7 +85,7 @@ export class SpdyStream extends Duplex {
 
   #deliver(): void {
     for (let data = this.#inbox.shift(); data !== undefined; data = this.#inbox.shift()) {
-      this.#port.waiting(-data.length);
+      this.#port.waiting(-data.length - pieceBytes);
       if (!this.push(data)) {
         this.#wanted = false;
         return;
