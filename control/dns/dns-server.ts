@@ -1,6 +1,6 @@
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
-import { createServer, isIPv6, type Socket } from "node:net";
+import { createServer, isIPv6, type Server, type Socket } from "node:net";
 import { errorText, type Log } from "#lib/log.ts";
 import type { Resolver } from "./resolver.ts";
 import { messageReader, withLength } from "./tcp-messages.ts";
@@ -30,7 +30,6 @@ export async function serveDns(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  const udp = createSocket(isIPv6(options.address) ? "udp6" : "udp4");
   const connections = new Set<Socket>();
   let inFlight = 0;
   const work = async (
@@ -49,10 +48,7 @@ export async function serveDns(
       inFlight -= 1;
     }
   };
-  udp.on("message", (message, from) => {
-    void work(message, "udp", (answered) => udp.send(answered, from.port, from.address));
-  });
-  const tcp = createServer((socket) => {
+  const serve = (socket: Socket): void => {
     if (connections.size >= connectionLimit) return void socket.destroy();
     connections.add(socket);
     socket.setTimeout(idleMs, () => socket.destroy());
@@ -62,15 +58,17 @@ export async function serveDns(
       "data",
       messageReader((message) => void work(message, "tcp", (answered) => socket.write(withLength(answered)))),
     );
-  });
+  };
+  let sockets: Listening | undefined;
   try {
-    udp.bind(options.port, options.address);
-    await once(udp, "listening", { signal });
-    const { port } = udp.address();
-    tcp.listen(port, options.address);
-    await once(tcp, "listening", { signal });
+    sockets = await listen(options, signal);
+    const { udp, tcp } = sockets;
+    tcp.on("connection", serve);
+    udp.on("message", (message, from) => {
+      void work(message, "udp", (answered) => udp.send(answered, from.port, from.address));
+    });
     udp.on("error", (cause) => log.warn("DNS socket failed", { cause: errorText(cause) }));
-    listening(port);
+    listening(udp.address().port);
     if (!signal.aborted) await once(signal, "abort");
   } catch (cause) {
     if (signal.aborted) return;
@@ -79,8 +77,32 @@ export async function serveDns(
       { cause },
     );
   } finally {
-    udp.close();
-    tcp.close();
+    sockets?.udp.close();
+    sockets?.tcp.close();
     for (const socket of connections) socket.destroy();
+  }
+}
+
+interface Listening {
+  readonly udp: UdpSocket;
+  readonly tcp: Server;
+}
+
+/** A port that the kernel chose for UDP may be taken over TCP: then it chooses again, a few times. */
+async function listen(options: DnsServerOptions, signal: AbortSignal): Promise<Listening> {
+  for (let tries = options.port === 0 ? 8 : 1; ; tries -= 1) {
+    const udp = createSocket(isIPv6(options.address) ? "udp6" : "udp4");
+    const tcp = createServer();
+    try {
+      udp.bind(options.port, options.address);
+      await once(udp, "listening", { signal });
+      tcp.listen(udp.address().port, options.address);
+      await once(tcp, "listening", { signal });
+      return { udp, tcp };
+    } catch (cause) {
+      udp.close();
+      tcp.close();
+      if (tries === 1 || signal.aborted) throw cause;
+    }
   }
 }

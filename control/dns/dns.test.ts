@@ -277,6 +277,7 @@ async function running(t: { teardown(f: () => unknown): unknown }) {
       from.address,
     );
   });
+  t.teardown(() => outside.close());
   outside.bind(0, "127.0.0.1");
   await once(outside, "listening");
   const made = world();
@@ -292,7 +293,6 @@ async function running(t: { teardown(f: () => unknown): unknown }) {
   t.teardown(async () => {
     stop.abort();
     await serving;
-    outside.close();
   });
   const raw = async (message: Buffer): Promise<Buffer> => {
     const socket = createSocket("udp4");
