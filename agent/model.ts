@@ -125,6 +125,11 @@ export interface PodMemory {
   readonly probes: ReadonlyMap<string, ProbeState>;
   /** By container id: postStart hooks of this agent's life. */
   readonly postStart: ReadonlyMap<string, "running" | "done" | "failed">;
+  /**
+   * The last run of containers whose records were removed so that all of the Pod's run anew, by container name:
+   * the count of restarts and the back-off go on from it.
+   */
+  readonly removedRuns: ReadonlyMap<string, ContainerStatus>;
   /** By container id. */
   readonly kills: ReadonlyMap<string, KillState>;
   readonly volumes: VolumesState;

@@ -9,6 +9,8 @@ import type {
   StartFailure,
   VolumesState,
 } from "./model.ts";
+import { ownedConditions } from "./plan/pod-conditions.ts";
+import type { ContainerStatus } from "./runtime/runtime.ts";
 
 /** Where a Pod came from. */
 export type PodSource = "api" | "file" | "orphan";
@@ -41,6 +43,7 @@ export class PodEntry {
   readonly images: Map<string, ImageState> = new Map();
   readonly startFailures: Map<string, StartFailure> = new Map();
   readonly postStart: Map<string, "running" | "done" | "failed"> = new Map();
+  readonly removedRuns: Map<string, ContainerStatus> = new Map();
   readonly kills: Map<string, KillState & { readonly stop: AbortController }> = new Map();
   readonly terminationMessages: Map<string, string> = new Map();
   /** Messages that were said and are not repeated while they stay true. */
@@ -64,8 +67,8 @@ export class PodEntry {
     const foreign = this.pod.status?.conditions ?? [];
     const ours = own.conditions ?? [];
     const merged = [
-      ...ours.filter((condition) => isOurs(condition.type)),
-      ...foreign.filter((condition) => !isOurs(condition.type)),
+      ...ours.filter(({ type }) => ownedConditions.includes(type)),
+      ...foreign.filter(({ type }) => !ownedConditions.includes(type)),
     ];
     return { ...this.pod, status: { ...own, conditions: merged } };
   }
@@ -89,6 +92,7 @@ export class PodEntry {
       startFailures: this.startFailures,
       probes,
       postStart: this.postStart,
+      removedRuns: this.removedRuns,
       kills: this.kills,
       volumes: this.volumes,
       sandboxFailure: this.sandboxFailure,
@@ -97,16 +101,4 @@ export class PodEntry {
       networkReady,
     };
   }
-}
-
-const ours = new Set([
-  "PodReadyToStartContainers",
-  "Initialized",
-  "Ready",
-  "ContainersReady",
-  "PodScheduled",
-]);
-
-function isOurs(type: string): boolean {
-  return ours.has(type);
 }

@@ -21,6 +21,7 @@ import { probesOf } from "./plan/probe-verdict.ts";
 import { objectRefs } from "./plan/volume-files.ts";
 import type { PodEntry } from "./pod-entry.ts";
 import { removePodCgroup } from "./resources/pod-cgroups.ts";
+import type { ContainerStatus } from "./runtime/runtime.ts";
 import { removePodDirectory, setUpVolumes, tearDownVolumes, VolumeError } from "./volumes/pod-volumes.ts";
 
 /** What one step of a Pod needs besides the context. */
@@ -109,6 +110,9 @@ async function apply(
       return true;
     case "remove-container":
       await context.runtime.removeContainer(action.id, signal);
+      return true;
+    case "remove-run":
+      await removeRun(context, entry, action.container, signal);
       return true;
     case "clean-up":
       await cleanUp(context, entry, ports, signal);
@@ -344,6 +348,21 @@ function report(context: AgentContext, entry: PodEntry, ports: SyncPorts): void 
     firstSeenMs: entry.firstSeenMs,
   });
   ports.report(entry);
+}
+
+/** Removes the record of a container that is to run anew, and keeps what the next run goes on from. */
+async function removeRun(
+  context: AgentContext,
+  entry: PodEntry,
+  container: ContainerStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const known = entry.removedRuns.get(container.name);
+  if (known === undefined || known.attempt < container.attempt)
+    entry.removedRuns.set(container.name, container);
+  await context.runtime.removeContainer(container.id, signal);
+  await unlinkLog(context, entry.pod, container.name, container.id);
+  entry.terminationMessages.delete(container.id);
 }
 
 async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {

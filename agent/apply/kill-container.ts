@@ -22,13 +22,13 @@ export function killContainer(
   const deadlineMs = context.clock.now() + graceSeconds * 1_000;
   entry.kills.set(container.id, { reason: message, deadlineMs, stop });
   // A stop that failed is tried again, but its hook runs once and its event is said once.
-  const begins = action.preStop && !entry.said.has(`stopping ${container.id}`);
+  const begins = !entry.said.has(`stopping ${container.id}`);
   entry.said.set(`stopping ${container.id}`, message);
   if (begins) podEvent(context, entry.pod, "Normal", "Killing", message, spec && fieldPathOf(spec));
   const signal = AbortSignal.any([context.signal, stop.signal]);
   const run = async (): Promise<void> => {
     try {
-      if (begins) await preStop(context, entry, action, deadlineMs, signal);
+      if (begins && action.preStop) await preStop(context, entry, action, deadlineMs, signal);
       const left = Math.ceil((deadlineMs - context.clock.now()) / 1_000);
       const least = Math.min(leastStopSeconds, graceSeconds);
       await context.runtime.stopContainer(container.id, Math.max(least, left), signal);

@@ -83,11 +83,7 @@ function statusOf(
     name: container.name,
     state,
     lastState:
-      ended === undefined
-        ? before?.lastState !== undefined && before.containerID === idOf(newest, input)
-          ? before.lastState
-          : {}
-        : { terminated: terminated(ended, input) },
+      ended === undefined ? keptEnd(before, idOf(newest, input)) : { terminated: terminated(ended, input) },
     ready: kind === "ephemeral" ? false : ready,
     restartCount: newest.attempt,
     image: newest.image === "" ? (container.image ?? "") : newest.image,
@@ -108,6 +104,12 @@ function statusOf(
             : { allocatedResources: container.resources.requests }),
         }),
   };
+}
+
+/** The end of the run before this one, when the runtime has no record of it any more. */
+function keptEnd(before: ApiContainerStatus | undefined, containerID: string): ContainerState {
+  if (before?.containerID === containerID) return before.lastState ?? {};
+  return before?.state?.terminated === undefined ? {} : { terminated: before.state.terminated };
 }
 
 /** A container that the runtime does not have: not yet, or not any more. */

@@ -27,6 +27,8 @@ function name(action: PodAction): string {
     case "stop-sandbox":
     case "remove-container":
       return `${action.do} ${action.id}`;
+    case "remove-run":
+      return `remove-run ${action.container.id}`;
     default:
       return action.do;
   }
@@ -46,6 +48,22 @@ const gone = {
     deletionGracePeriodSeconds: 7,
   },
 };
+/** Exit code 42 of the app makes everything run anew. */
+const trainer = testPod({
+  restartPolicy: "Never",
+  initContainers: [init, sidecar],
+  containers: [
+    testContainer("web", {
+      lifecycle: { preStop: { sleep: { seconds: 5 } } },
+      restartPolicyRules: [
+        { action: "Restart", exitCodes: { operator: "In", values: [1] } },
+        { action: "RestartAllContainers", exitCodes: { operator: "In", values: [1, 42] } },
+      ],
+    }),
+    testContainer("two"),
+  ],
+  ephemeralContainers: [testContainer("debug")],
+});
 const failedProbe = { startup: "success", readiness: "success", message: "" } as const;
 
 const cases: readonly {
@@ -235,6 +253,60 @@ const cases: readonly {
     }),
     runtime: testRuntime([up], endedRecord("web", 42)),
     want: ["start web #1 wait 10000"],
+  },
+  {
+    name: "LC8: the first rule that names the exit code decides",
+    pod: trainer,
+    runtime: testRuntime(
+      [up],
+      ...["side", "two", "debug"].map((one) => testRecord(one)),
+      endedRecord("init", 0),
+      endedRecord("web", 1),
+    ),
+    memory: { probes: new Map() },
+    want: ["start web #1 wait 10000"],
+  },
+  {
+    name: "LC8: RestartAllContainers ends all but ephemeral containers at once",
+    pod: trainer,
+    runtime: testRuntime(
+      [up],
+      ...["side", "two", "debug"].map((one) => testRecord(one)),
+      endedRecord("init", 0),
+      endedRecord("web", 42),
+    ),
+    want: ["kill side 0", "kill two 0"],
+  },
+  {
+    name: "LC8: then removes every run, the one that asked for it last, and keeps the sandbox",
+    pod: trainer,
+    runtime: testRuntime(
+      [up],
+      testRecord("debug"),
+      endedRecord("init", 0),
+      endedRecord("side", 137),
+      endedRecord("two", 137),
+      endedRecord("web", 42),
+    ),
+    want: ["remove-run init-0", "remove-run side-0", "remove-run two-0", "remove-run web-0"],
+  },
+  {
+    name: "LC8: a container that asks for it again and again backs off before anything is removed",
+    pod: trainer,
+    runtime: testRuntime(
+      [up],
+      testRecord("debug"),
+      endedRecord("web", 42, { attempt: 1, annotations: { [annotation.backoffMs]: "10000" } }),
+    ),
+    want: [],
+    wakeAtMs: 15_000,
+  },
+  {
+    name: "LC8: then begins with the init containers, counting on from what was removed",
+    pod: trainer,
+    runtime: testRuntime([up], testRecord("debug")),
+    memory: { removedRuns: new Map([["init", endedRecord("init", 0, { attempt: 3 })]]) },
+    want: ["start init #4 wait 20000"],
   },
   {
     name: "a dead sandbox is replaced after its containers are stopped",

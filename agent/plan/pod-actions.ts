@@ -7,6 +7,7 @@ import { containersOf, type SpecContainer } from "./containers-of.ts";
 import { nextWaitMs, restartAtMs } from "./crash-backoff.ts";
 import { podGraceSeconds, probeGraceSeconds } from "./grace-period.ts";
 import { annotation } from "./names.ts";
+import { restartAllTrigger } from "./restart-all.ts";
 import { shouldRestart } from "./restart-policy.ts";
 import { sandboxNeed } from "./sandbox-need.ts";
 
@@ -35,6 +36,8 @@ export type PodAction =
       readonly imageRef: string;
     }
   | { readonly do: "remove-container"; readonly id: string }
+  /** Removed so that it runs anew: its count and back-off are remembered. */
+  | { readonly do: "remove-run"; readonly container: ContainerStatus }
   /** Nothing runs any more and the Pod will not run again. */
   | { readonly do: "clean-up" };
 
@@ -126,12 +129,43 @@ function planRun(pod: Pod, runtime: PodRuntime, memory: PodMemory, nowMs: number
   const everyRecord = containerRecords(runtime.containers);
   const context: RunContext = { pod, memory, nowMs, draft, sandbox: need.sandbox, inSandbox, everyRecord };
   killStrangers(context, all);
+  const trigger = restartAllTrigger(pod, runtime);
+  if (trigger !== undefined) {
+    planRestartAll(context, runtime, trigger);
+    return;
+  }
   for (const spec of all.filter(({ kind }) => kind === "ephemeral")) {
     if (!inSandbox.has(spec.container.name)) start(context, spec);
   }
   if (!planInit(context, all)) return;
   for (const spec of all.filter(({ kind }) => kind === "app")) {
     if (planContainer(context, spec) === "hold") return;
+  }
+}
+
+/**
+ * Everything but ephemeral containers ends at once, without hooks; when the back-off of the one that asked for it has
+ * passed all records go, its own last. The sandbox, its address and the volumes stay, and the Pod begins anew.
+ */
+function planRestartAll(context: RunContext, runtime: PodRuntime, trigger: ContainerStatus): void {
+  const { draft, memory, nowMs } = context;
+  const specs = containersOf(context.pod).filter(({ kind }) => kind !== "ephemeral");
+  const runs = specs.flatMap((spec) =>
+    runtime.containers
+      .filter(({ name }) => name === spec.container.name)
+      .map((container) => ({ spec, container })),
+  );
+  const alive = runs.filter(({ container }) => isAlive(container));
+  for (const { spec, container } of alive) {
+    const message = `Container ${trigger.name} ended with a code that restarts all containers`;
+    kill(draft, memory, { container, spec, message, deadlineMs: nowMs, nowMs, abruptly: true });
+  }
+  if (alive.length > 0) return;
+  const spec = specs.find(({ container }) => container.name === trigger.name);
+  if (spec !== undefined && waits(context, spec, trigger)) return;
+  const others = runs.filter(({ container }) => container.id !== trigger.id);
+  for (const container of [...others.map((run) => run.container), trigger]) {
+    draft.actions.push({ do: "remove-run", container });
   }
 }
 
@@ -267,7 +301,8 @@ function start(context: RunContext, spec: SpecContainer): void {
   }
   const image = pullIfAbsent(spec, memory, nowMs, draft);
   if (image === undefined) return;
-  const before = context.everyRecord.get(spec.container.name)?.newest;
+  const { name } = spec.container;
+  const before = context.everyRecord.get(name)?.newest ?? memory.removedRuns.get(name);
   const fresh = before === undefined || hashChanged(spec.container, before);
   draft.actions.push({
     do: "start-container",
@@ -359,9 +394,11 @@ function kill(
     readonly message: string;
     readonly deadlineMs: number;
     readonly nowMs: number;
+    /** No hook and no grace period. */
+    readonly abruptly?: boolean;
   },
 ): void {
-  const { container, spec, message, deadlineMs, nowMs } = what;
+  const { container, spec, message, deadlineMs, nowMs, abruptly = false } = what;
   const going = memory.kills.get(container.id);
   // The grace period may only shrink; a shorter one replaces the running stop. Rounding is no shrinking.
   if (going !== undefined && going.deadlineMs <= deadlineMs + 500) return;
@@ -370,8 +407,8 @@ function kill(
     container,
     spec,
     message,
-    graceSeconds: Math.max(1, Math.ceil((deadlineMs - nowMs) / 1_000)),
-    preStop: going === undefined,
+    graceSeconds: abruptly ? 0 : Math.max(1, Math.ceil((deadlineMs - nowMs) / 1_000)),
+    preStop: going === undefined && !abruptly,
   });
 }
 

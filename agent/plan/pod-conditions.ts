@@ -1,6 +1,7 @@
 import type { ContainerStatus, Pod, PodCondition } from "#api/generated/kubernetes.ts";
 import { containersOf } from "./containers-of.ts";
 import type { Phase } from "./pod-phase.ts";
+import { mayRestartAll } from "./restart-policy.ts";
 
 /** What the conditions follow from. */
 export interface ConditionInput {
@@ -10,6 +11,8 @@ export interface ConditionInput {
   readonly initialized: boolean;
   /** The sandbox runs and has its network. */
   readonly sandboxReady: boolean;
+  /** The end of one container makes all of them run anew. */
+  readonly restartingAll: boolean;
 }
 
 type Draft = Omit<PodCondition, "lastTransitionTime">;
@@ -21,6 +24,7 @@ export const ownedConditions: readonly string[] = [
   "Ready",
   "ContainersReady",
   "PodScheduled",
+  "AllContainersRestarting",
 ];
 
 /** The agent's conditions, in the order tools print them, without times. */
@@ -34,7 +38,21 @@ export function podConditions(pod: Pod, input: ConditionInput): readonly Draft[]
     readyCondition(pod, input, containersReady),
     containersReady,
     { type: "PodScheduled", status: "True" },
+    ...(mayRestartAll(pod) ? [restartingCondition(input)] : []),
   ].map((condition) => ({ ...condition, ...observed }));
+}
+
+function restartingCondition({ phase, restartingAll }: ConditionInput): Draft {
+  const type = "AllContainersRestarting";
+  if (phase === "Succeeded") return { type, status: "False", reason: "PodCompleted" };
+  if (phase === "Failed") return { type, status: "False", reason: "PodFailed" };
+  if (!restartingAll) return { type, status: "False" };
+  return {
+    type,
+    status: "True",
+    reason: "RestartAllContainersStarted",
+    message: "container exited with restart policy rule",
+  };
 }
 
 function initializedCondition(pod: Pod, { phase, statuses, initialized }: ConditionInput): Draft {

@@ -81,6 +81,7 @@ export function testMemory(more: Partial<PodMemory> = {}): PodMemory {
     startFailures: new Map(),
     probes: new Map(),
     postStart: new Map(),
+    removedRuns: new Map(),
     kills: new Map(),
     volumes: { state: "ready" },
     sandboxFailure: undefined,

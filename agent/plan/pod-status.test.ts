@@ -265,3 +265,24 @@ t.test("a container that vanished while it ran counts as a restart", async (t) =
     lastState: { terminated: { exitCode: 137, reason: "ContainerStatusUnknown" } },
   });
 });
+
+t.test(
+  "LC8 LC3: AllContainersRestarting is true until the records are gone, for Pods that may",
+  async (t) => {
+    const rule = { action: "RestartAllContainers", exitCodes: { operator: "In", values: [42] } };
+    const pod = testPod({
+      restartPolicy: "Never",
+      containers: [testContainer("web", { restartPolicyRules: [rule] })],
+    });
+    const restarting = (runtime: PodRuntime, of = pod) =>
+      status(of, runtime).conditions?.find(({ type }) => type === "AllContainersRestarting");
+    t.match(restarting(testRuntime([up], endedRecord("web", 42))), {
+      status: "True",
+      reason: "RestartAllContainersStarted",
+    });
+    t.equal(status(pod, testRuntime([up], endedRecord("web", 42))).phase, "Running");
+    t.match(restarting(testRuntime([up])), { status: "False" });
+    t.match(restarting(testRuntime([up], endedRecord("web", 1))), { status: "False", reason: "PodFailed" });
+    t.equal(restarting(testRuntime([up], testRecord("web")), testPod()), undefined);
+  },
+);

@@ -5,6 +5,7 @@ import { mustStop } from "./pod-actions.ts";
 import { ownedConditions, podConditions } from "./pod-conditions.ts";
 import { type Phase, podPhase } from "./pod-phase.ts";
 import { qosClass } from "./qos.ts";
+import { restartAllTrigger } from "./restart-all.ts";
 
 /** What a Pod's status is made from. */
 export interface PodStatusInput extends StatusInput {
@@ -39,6 +40,7 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
     statuses: all,
     initialized: isInitialized(pod, input),
     sandboxReady,
+    restartingAll: !stopping && restartAllTrigger(pod, runtime) !== undefined,
   });
   return {
     ...(generation === undefined ? {} : { observedGeneration: generation }),

@@ -1,5 +1,8 @@
-import type { Container, Pod } from "#api/generated/kubernetes.ts";
+import type { Container, ContainerRestartRule, Pod } from "#api/generated/kubernetes.ts";
 import type { ContainerKind } from "../model.ts";
+
+/** The action of a rule by which the end of one container makes all of the Pod's run anew (KEP-5532). */
+const restartAll = "RestartAllContainers";
 
 /** Whether a container that ended with this code is started again. */
 export function shouldRestart(
@@ -10,13 +13,32 @@ export function shouldRestart(
 ): boolean {
   if (kind === "sidecar") return true;
   if (kind === "ephemeral") return false;
-  for (const rule of container.restartPolicyRules ?? []) {
-    const values = rule.exitCodes?.values ?? [];
-    const hit = rule.exitCodes?.operator === "NotIn" ? !values.includes(exitCode) : values.includes(exitCode);
-    if (hit && rule.exitCodes !== undefined && rule.action === "Restart") return true;
-  }
+  const action = matchingRule(container, exitCode)?.action;
+  if (action === "Restart" || action === restartAll) return true;
   const policy = container.restartPolicy ?? pod.spec?.restartPolicy ?? "Always";
   // An init container that ended well is finished whatever the policy says.
   if (kind === "init") return exitCode !== 0 && policy !== "Never";
   return policy === "Always" || (policy === "OnFailure" && exitCode !== 0);
+}
+
+/** Whether a container that ended with this code makes every container of its Pod run anew. */
+export function restartsAll(container: Container, exitCode: number): boolean {
+  return matchingRule(container, exitCode)?.action === restartAll;
+}
+
+/** Whether the end of any container of this Pod could make all of them run anew. */
+export function mayRestartAll(pod: Pod): boolean {
+  const all = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  return all.some(({ restartPolicyRules = [] }) =>
+    restartPolicyRules.some(({ action }) => action === restartAll),
+  );
+}
+
+/** The first rule that names the exit code decides (KEP-5307). */
+function matchingRule(container: Container, exitCode: number): ContainerRestartRule | undefined {
+  return container.restartPolicyRules?.find(({ exitCodes }) => {
+    if (exitCodes === undefined) return false;
+    const named = exitCodes.values?.includes(exitCode) === true;
+    return exitCodes.operator === "NotIn" ? !named : named;
+  });
 }

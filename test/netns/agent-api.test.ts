@@ -318,6 +318,51 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     );
   });
 
+  await t.test("LC8: one container's exit code runs all of them anew in the same sandbox", async (t) => {
+    const sh = (script: string): readonly string[] => ["/bin/sh", "-c", script];
+    const mounts = [{ name: "shared", mountPath: "/shared" }];
+    const pod: Pod = {
+      metadata: { name: "anew", namespace: "default" },
+      spec: {
+        nodeName: "node-a",
+        restartPolicy: "Never",
+        automountServiceAccountToken: false,
+        terminationGracePeriodSeconds: 60,
+        volumes: [{ name: "shared", emptyDir: {} }],
+        initContainers: [
+          { name: "init", image, volumeMounts: mounts, command: sh("echo run >>/shared/runs") },
+        ],
+        containers: [
+          {
+            name: "main",
+            image,
+            volumeMounts: mounts,
+            command: sh('[ "$(wc -l </shared/runs)" = 2 ] && exec sleep 3600; exit 42'),
+            restartPolicyRules: [
+              { action: "RestartAllContainers", exitCodes: { operator: "In", values: [42] } },
+            ],
+          },
+          // Without a handler for TERM it would take the whole grace period.
+          { name: "other", image, command: sh("exec sleep 3600") },
+        ],
+      },
+    };
+    await admin.create(pods, pod, {}, signal);
+    const statusOf = async (name: string) =>
+      (await get("anew"))?.status?.containerStatuses?.find((one) => one.name === name);
+    await until("the second run", async () => {
+      const status = await statusOf("main");
+      return status?.restartCount === 1 && status.state?.running !== undefined;
+    });
+    t.match(await statusOf("other"), { restartCount: 1, lastState: { terminated: { exitCode: 137 } } });
+    t.equal((await get("anew"))?.status?.initContainerStatuses?.[0]?.restartCount, 1);
+    t.equal((await condition("anew", "AllContainersRestarting"))?.status, "False");
+    const uid = (await get("anew"))?.metadata?.uid ?? "";
+    t.equal((await runtime.listSandboxes({ podUid: uid }, signal)).length, 1);
+    await admin.delete(pods, { namespace: "default", name: "anew" }, { gracePeriodSeconds: 1 }, signal);
+    await until("gone", async () => (await get("anew")) === undefined);
+  });
+
   await t.test("a deleted Pod stops within its grace period and leaves nothing", async (t) => {
     await admin.delete(pods, { namespace: "default", name: "web" }, {}, signal);
     const asked = Date.now();
