@@ -368,13 +368,13 @@ async function removeRun(
 async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {
   const dead = deadOf(entry.runtime);
   for (const id of dead.containers) {
-    await context.runtime.removeContainer(id, signal);
     await unlinkLog(
       context,
       entry.pod,
       entry.runtime.containers.find((one) => one.id === id)?.name ?? "",
       id,
     );
+    await context.runtime.removeContainer(id, signal);
     entry.terminationMessages.delete(id);
   }
   for (const id of dead.sandboxes) await context.runtime.removeSandbox(id, signal);
@@ -398,12 +398,13 @@ async function cleanUp(
   }
   if (!entry.gone) return;
   for (const { id, name } of entry.runtime.containers) {
-    await runtime.removeContainer(id, signal);
     await unlinkLog(context, entry.pod, name, id);
+    await runtime.removeContainer(id, signal);
   }
-  for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);
   await removePodDirectory(config.rootDir, entry.uid);
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
+  // Last: an agent that dies before this is followed by one that finds the Pod by it, and all that is left.
+  for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);
   context.puller.forget(`${entry.uid}/`);
   context.refs.use(entry.uid, "", { configMaps: new Set(), secrets: new Set() });
   ports.forget(entry);
