@@ -74,16 +74,14 @@ export async function removeCgroup(cgroups: CgroupMounts, group: string): Promis
   for (const hierarchy of cgroups.hierarchies) await removeTree(path.join(hierarchy, group));
 }
 
-/** The names of the groups directly below. */
-export async function childCgroups(cgroups: CgroupMounts, group: string): Promise<readonly string[]> {
-  const [directory] = directoriesOf(cgroups, group);
-  if (directory === undefined) return [];
-  try {
-    const entries = await readdir(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  } catch {
-    return [];
-  }
+/** The names of the groups directly below, in any hierarchy: a removal that broke off leaves one in some. */
+export async function childCgroups(cgroups: CgroupMounts, group: string): Promise<ReadonlySet<string>> {
+  const lists = await Promise.all(
+    cgroups.hierarchies.map((hierarchy) =>
+      readdir(path.join(hierarchy, group), { withFileTypes: true }).catch(() => []),
+    ),
+  );
+  return new Set(lists.flatMap((list) => list.flatMap((one) => (one.isDirectory() ? [one.name] : []))));
 }
 
 function directoriesOf(cgroups: CgroupMounts, group: string): readonly string[] {

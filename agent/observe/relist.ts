@@ -2,6 +2,7 @@ import { errorText } from "#lib/log.ts";
 import type { AgentContext } from "../agent-context.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { PodTable } from "../pod-table.ts";
+import { removeOrphanCgroups } from "../resources/pod-cgroups.ts";
 import { podDirectories, removePodDirectory } from "../volumes/pod-volumes.ts";
 
 /** What a full pass touches besides the context. */
@@ -62,7 +63,9 @@ export class Relister {
           spec: { containers: [], terminationGracePeriodSeconds: 1 },
         });
       }
-      await this.#removeOrphanDirectories(new Set(sandboxes.map(({ podUid }) => podUid)));
+      const alive = new Set(sandboxes.map(({ podUid }) => podUid));
+      await this.#removeOrphanDirectories(alive);
+      await removeOrphanCgroups(this.#context, (uid) => alive.has(uid) || table.entries.has(uid));
       for (const key of table.mirrors.keys()) if (table.staticByKey(key) === undefined) checkMirror(key);
     }
     metrics.runningPods.set(sandboxes.filter(({ state }) => state === "ready").length);

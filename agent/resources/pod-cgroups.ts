@@ -1,5 +1,5 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
-import { ensureCgroup, removeCgroup } from "#linux/cgroup.ts";
+import { childCgroups, ensureCgroup, removeCgroup } from "#linux/cgroup.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { podCgroup, podCgroupLimits } from "../plan/container-resources.ts";
 
@@ -28,12 +28,32 @@ export async function removePodCgroup(context: AgentContext, pod: Pod): Promise<
   await removeCgroup(cgroups, podCgroup(pod, cgroupDriver, config.cgroupRoot));
 }
 
+/** Removes the cgroups of Pods that nobody knows: an agent that died may have left them. One with processes stays. */
+export async function removeOrphanCgroups(
+  context: AgentContext,
+  isKnown: (podUid: string) => boolean,
+): Promise<void> {
+  const { config, cgroups, cgroupDriver } = context;
+  if (!config.cgroupsPerQos || cgroups === undefined || cgroupDriver === "systemd") return;
+  for (const qos of ["", "/burstable", "/besteffort"]) {
+    const parent = `${kubepods(config.cgroupRoot)}${qos}`;
+    for (const name of await childCgroups(cgroups, parent)) {
+      if (!name.startsWith("pod") || isKnown(name.slice(3))) continue;
+      await removeCgroup(cgroups, `${parent}/${name}`);
+    }
+  }
+}
+
 /** The parents of all Pods: one for all, one each for Burstable and BestEffort. */
 export async function ensureQosCgroups(context: AgentContext): Promise<void> {
   const { config, cgroups, cgroupDriver } = context;
   if (!config.cgroupsPerQos || cgroups === undefined || cgroupDriver === "systemd") return;
-  const root = `${config.cgroupRoot === "/" ? "" : config.cgroupRoot}/kubepods`;
+  const root = kubepods(config.cgroupRoot);
   await ensureCgroup(cgroups, root, {});
   await ensureCgroup(cgroups, `${root}/burstable`, { cpuShares: 2 });
   await ensureCgroup(cgroups, `${root}/besteffort`, { cpuShares: 2 });
+}
+
+function kubepods(root: string): string {
+  return `${root === "/" ? "" : root}/kubepods`;
 }

@@ -1,0 +1,64 @@
+/**
+ * An agent on a real containerd, as a program that ends itself by SIGKILL at a change it makes to the runtime:
+ * `node agent-program.ts '{"endpoint": ..., "folder": ..., "dieAt": 3, "dieWhen": "during"}'`.
+ */
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { systemClock } from "#lib/clock.ts";
+import { parseFlags } from "#lib/flags.ts";
+import { noLog } from "#lib/log.ts";
+import { flags } from "../../agent/config.ts";
+import { runAgent } from "../../agent/main.ts";
+import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
+import { changingCalls, watchedRuntime } from "../../agent/runtime/watched-runtime.ts";
+
+/** How the program runs, and ends. */
+export interface AgentProgram {
+  readonly endpoint: string;
+  readonly folder: string;
+  /** The how-manieth change; 0 for never. */
+  readonly dieAt: number;
+  /** `during`: the runtime has been asked and has not answered. */
+  readonly dieWhen: "before" | "during" | "after";
+}
+
+/** The flags of the agent, in this folder. */
+export function agentFlags(folder: string): readonly string[] {
+  return [
+    "--hostname-override=node-a",
+    "--fail-swap-on=false",
+    "--node-ip=192.0.2.1",
+    `--root-dir=${folder}/kubelet`,
+    `--pod-manifest-path=${folder}/manifests`,
+    `--pod-logs-dir=${folder}/logs`,
+    `--container-logs-dir=${folder}/links`,
+    `--cgroup-root=/${path.basename(folder)}`,
+    "--healthz-port=0",
+  ];
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const { endpoint, folder, dieAt, dieWhen } = JSON.parse(process.argv[2] ?? "{}") as AgentProgram;
+  const die = (): void => void process.kill(process.pid, "SIGKILL");
+  let changes = 0;
+  const real = await CriRuntime.connect(endpoint, AbortSignal.timeout(10_000));
+  const runtime = watchedRuntime(real, async (call, when) => {
+    if (!changingCalls.has(call)) return;
+    if (when === "before") changes += 1;
+    if (changes !== dieAt) return;
+    if (when === dieWhen) die();
+    if (when === "before" && dieWhen === "during") void delay(5).then(die);
+  });
+  await runAgent(
+    parseFlags("agent", flags, agentFlags(folder)),
+    {
+      log: noLog,
+      clock: systemClock,
+      random: () => 0,
+      client: undefined,
+      runtime,
+      ready: () => process.send?.("ready"),
+    },
+    new AbortController().signal,
+  );
+}
