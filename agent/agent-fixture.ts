@@ -21,6 +21,7 @@ export async function standalone(
   runtime: Runtime,
   folder: string,
   random: number = 0,
+  more: readonly string[] = [],
 ): Promise<StandaloneAgent> {
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
@@ -32,6 +33,7 @@ export async function standalone(
     "--healthz-port=0",
     "--no-cgroups-per-qos",
     "--fail-swap-on=false",
+    ...more,
   ]);
   await mkdir(path.join(folder, "manifests"), { recursive: true });
   const events: string[] = [];

@@ -45,14 +45,16 @@ async function live(dieAt: number, dieWhen: "before" | "after"): Promise<Life> {
   const calls: string[] = [];
   let isDead = false;
   const never = new Promise<void>(() => {});
-  const mortal = watchedRuntime(runtime, async (call, when) => {
+  const mortal = watchedRuntime(runtime, async (call, _, proceed) => {
     if (isDead) await never; // nothing that a dead agent had begun goes on
-    if (!changingCalls.has(call)) return;
-    if (when === "before") calls.push(call);
-    if (calls.length === dieAt && when === dieWhen) {
-      isDead = true;
-      await never;
-    }
+    if (!changingCalls.has(call)) return await proceed();
+    calls.push(call);
+    const isLast = calls.length === dieAt;
+    if (isLast) isDead = true;
+    if (isLast && dieWhen === "before") await never;
+    const answer = await proceed();
+    if (isLast) await never;
+    return answer;
   });
   let agent: StandaloneAgent & { readonly isSecond?: boolean } = await standalone(mortal, folder);
   const isReady = ({ view }: StandaloneAgent): boolean =>

@@ -30,6 +30,7 @@ import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from ".
 import { Relister } from "./observe/relist.ts";
 import { followRuntime } from "./observe/runtime-events.ts";
 import { RuntimeState } from "./observe/runtime-state.ts";
+import { SlowCalls } from "./observe/slow-calls.ts";
 import { followStaticPods } from "./observe/static-pods.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
@@ -131,10 +132,21 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     }
   };
 
+  const sayOfPod = (uid: string, message: string): void => {
+    const entry = table.entries.get(uid);
+    // Said once for as long as it stays the same: a step that fails comes again and again.
+    if (entry === undefined || entry.said.get("sync") === message) return;
+    entry.said.set("sync", message);
+    podEvent(context, entry.pod, "Warning", "FailedSync", `error syncing pod: ${message}`);
+  };
+  const slowCalls = new SlowCalls(clock, (uid, message) => {
+    log.warn("the runtime is slow", { uid, message });
+    sayOfPod(uid, message);
+  });
   const context: AgentContext = {
     config,
     nodeName,
-    runtime,
+    runtime: slowCalls.watch(runtime),
     client,
     recorder,
     clock,
@@ -207,12 +219,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     const entry = table.entries.get(uid);
     if (entry === undefined) return;
     const done = metrics.podSyncSeconds.startTimer({ operation_type: "sync" });
-    await syncPod(context, entry, syncPorts, within);
+    await slowCalls.within(uid, async () => await syncPod(context, entry, syncPorts, within));
+    entry.said.delete("sync");
     done();
   };
   const stepFailed = (uid: string, cause: unknown): void => {
     metrics.podSyncFailures.inc();
     log.warn("cannot sync a pod", { uid, cause: errorText(cause) });
+    sayOfPod(uid, errorText(cause));
   };
   const report = async (key: string, within: AbortSignal): Promise<void> => {
     const done = metrics.statusWriteSeconds.startTimer();

@@ -1,5 +1,12 @@
 import type { Runtime } from "./runtime.ts";
 
+/** Stands between the caller and one call: it goes on with `proceed`, or does not. */
+export type CallWatch = (
+  call: string,
+  args: readonly unknown[],
+  proceed: () => Promise<unknown>,
+) => Promise<unknown>;
+
 /** What changes something in the runtime: between two of these an agent may die with nothing half done. */
 export const changingCalls: ReadonlySet<string> = new Set([
   "runSandbox",
@@ -12,23 +19,20 @@ export const changingCalls: ReadonlySet<string> = new Set([
   "execSync",
 ]);
 
-/** Told before and after each call; what it awaits holds the call up. */
-export type CallWatch = (call: string, when: "before" | "after") => Promise<void>;
-
-/** A runtime whose calls are watched: for tests that stop an agent, or hold it up, at one of them. */
+/** The same runtime with every call but `events` and `close` watched. */
 export function watchedRuntime(runtime: Runtime, watch: CallWatch): Runtime {
+  const wrapped = new Map<string, unknown>();
   return new Proxy(runtime, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== "function") return value;
-      if (typeof name !== "string" || name === "events" || name === "close")
-        return value.bind(target) as unknown;
-      return async (...args: readonly unknown[]): Promise<unknown> => {
-        await watch(name, "before");
-        const result: unknown = await Reflect.apply(value, target, args);
-        await watch(name, "after");
-        return result;
-      };
+      if (typeof value !== "function" || typeof name !== "string") return value;
+      const known = wrapped.get(name);
+      if (known !== undefined) return known;
+      const call = async (...args: readonly unknown[]): Promise<unknown> =>
+        await watch(name, args, async () => await Reflect.apply(value, target, args));
+      const method: unknown = name === "events" || name === "close" ? value.bind(target) : call;
+      wrapped.set(name, method);
+      return method;
     },
   });
 }

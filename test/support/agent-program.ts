@@ -42,12 +42,14 @@ if (process.argv[1] === import.meta.filename) {
   const die = (): void => void process.kill(process.pid, "SIGKILL");
   let changes = 0;
   const real = await CriRuntime.connect(endpoint, AbortSignal.timeout(10_000));
-  const runtime = watchedRuntime(real, async (call, when) => {
-    if (!changingCalls.has(call)) return;
-    if (when === "before") changes += 1;
-    if (changes !== dieAt) return;
-    if (when === dieWhen) die();
-    if (when === "before" && dieWhen === "during") void delay(5).then(die);
+  const runtime = watchedRuntime(real, async (call, _, proceed) => {
+    if (changingCalls.has(call)) changes += 1;
+    if (!changingCalls.has(call) || changes !== dieAt) return await proceed();
+    if (dieWhen === "before") die();
+    if (dieWhen === "during") void delay(5).then(die);
+    const answer = await proceed();
+    die();
+    return answer;
   });
   await runAgent(
     parseFlags("agent", flags, agentFlags(folder)),

@@ -40,20 +40,27 @@ import { containerToDocker, resourcesToDocker, sandboxToDocker } from "./to-dock
 /** Docker 20.10; older ones lack what we send and are long out of support. */
 const leastApi = 1.41;
 const sandboxStopSeconds = 10;
+/** kubelet's runtimeRequestTimeout: how long Docker may be silent in a call that has no time of its own. */
+const defaultCallMs = 120_000;
 const execPollMs = 50;
 
 /** Docker itself as the runtime, without a shim: the names, labels and meanings of cri-dockerd. */
 export class DockerRuntime implements Runtime {
   readonly name: string = "docker";
   readonly #docker: Docker;
+  /** For what takes as long as it takes: images and events. */
+  readonly #patient: Docker;
+  readonly #callMs: number;
   readonly #socketPath: string;
   readonly #network: PodNetwork;
   readonly #oomScoreAdj: number = sandboxOomScore();
   /** Images do not change under their id: asked for once. */
   readonly #images = new Map<string, ImageStatus>();
 
-  private constructor(docker: Docker, socketPath: string, network: PodNetwork) {
-    this.#docker = docker;
+  private constructor(socketPath: string, network: PodNetwork, callMs: number) {
+    this.#docker = new Docker({ socketPath, timeout: callMs });
+    this.#patient = new Docker({ socketPath });
+    this.#callMs = callMs;
     this.#socketPath = socketPath;
     this.#network = network;
   }
@@ -61,12 +68,18 @@ export class DockerRuntime implements Runtime {
   /**
    * Connects and checks the version.
    * @param endpoint `unix:///var/run/docker.sock`, or the path alone.
+   * @param callMs how long a call may go without a word; two minutes unless given.
    * @throws {RuntimeError} `unavailable` when nobody answers, `unsupported` when Docker is too old.
    */
-  static async connect(endpoint: string, network: PodNetwork, signal: AbortSignal): Promise<DockerRuntime> {
+  static async connect(
+    endpoint: string,
+    network: PodNetwork,
+    signal: AbortSignal,
+    callMs: number = defaultCallMs,
+  ): Promise<DockerRuntime> {
     signal.throwIfAborted();
     const socketPath = endpoint.replace(/^unix:\/\//, "");
-    const docker = new Docker({ socketPath });
+    const docker = new Docker({ socketPath, timeout: callMs });
     const version = await docker.version().catch((cause: unknown) => {
       throw toRuntimeError(`reach Docker at "${socketPath}"`, cause);
     });
@@ -76,7 +89,7 @@ export class DockerRuntime implements Runtime {
         "unsupported",
         `cannot use Docker at "${socketPath}": ${version.Version} is too old (API ${version.ApiVersion}, at least ${leastApi} is needed); install Docker 20.10 or newer`,
       );
-    return new DockerRuntime(docker, socketPath, network);
+    return new DockerRuntime(socketPath, network, callMs);
   }
 
   async version(
@@ -324,7 +337,7 @@ export class DockerRuntime implements Runtime {
         ...(auth?.identityToken === undefined ? {} : { identitytoken: auth.identityToken }),
         ...(auth?.registryToken === undefined ? {} : { registrytoken: auth.registryToken }),
       };
-      const progress = await this.#docker.pull(
+      const progress = await this.#patient.pull(
         name,
         auth === undefined ? { abortSignal: signal } : { authconfig, abortSignal: signal },
       );
@@ -391,7 +404,7 @@ export class DockerRuntime implements Runtime {
   async *events(signal: AbortSignal): AsyncGenerator<RuntimeEvent, void, undefined> {
     if (signal.aborted) return;
     const stream = await this.#ask("follow events", signal, () =>
-      this.#docker.getEvents({
+      this.#patient.getEvents({
         abortSignal: signal,
         filters: JSON.stringify({
           type: ["container"],
@@ -420,7 +433,7 @@ export class DockerRuntime implements Runtime {
     if ((await this.imageStatus(dockerPauseReference, signal)) !== undefined) return;
     const archive = dockerArchive(pauseImage(process.arch), dockerPauseReference);
     const progress = await this.#ask("load the sandbox image", signal, () =>
-      this.#docker.loadImage(Readable.from([archive])),
+      this.#patient.loadImage(Readable.from([archive])),
     );
     await readPull(Readable.from(progress), undefined);
   }
@@ -482,7 +495,10 @@ export class DockerRuntime implements Runtime {
   async #stop(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
     try {
       signal.throwIfAborted();
-      await this.#docker.getContainer(id).stop({ t: timeoutSeconds });
+      // Docker says nothing until the container has ended.
+      const timeout = timeoutSeconds * 1_000 + this.#callMs;
+      const docker = new Docker({ socketPath: this.#socketPath, timeout });
+      await docker.getContainer(id).stop({ t: timeoutSeconds });
     } catch (cause) {
       if (statusOf(cause) !== 304 && statusOf(cause) !== 404) throw toRuntimeError(`stop "${id}"`, cause);
     }
