@@ -16,6 +16,7 @@ export interface AgentConfig {
   readonly containerRuntimeEndpoint: string;
   readonly dockerEndpoint: string;
   readonly maxPods: number;
+  readonly maxRestartWaitMs: number;
   readonly podLogsDir: string;
   readonly containerLogsDir: string;
   readonly cgroupRoot: string;
@@ -106,6 +107,12 @@ export const flags: Flags<AgentConfig> = {
   },
   dockerEndpoint: { flag: "docker-endpoint", parse: text, default: "", help: "Docker socket, to use Docker" },
   maxPods: { flag: "max-pods", parse: integer, default: "110", help: "most Pods that run here" },
+  maxRestartWaitMs: {
+    flag: "max-container-restart-period",
+    parse: restartPeriod,
+    default: "5m",
+    help: "longest back-off of a container that crashes, 1s to 5m",
+  },
   podLogsDir: {
     flag: "pod-logs-dir",
     parse: text,
@@ -272,3 +279,10 @@ export const flags: Flags<AgentConfig> = {
     help: "log files kept of one container",
   },
 };
+
+/** The span that the kubelet allows for `crashLoopBackOff.maxContainerRestartPeriod`. */
+function restartPeriod(value: string): number {
+  const ms = duration(value);
+  if (ms < 1_000 || ms > 300_000) throw new Error("want a duration from 1s to 5m");
+  return ms;
+}

@@ -22,7 +22,7 @@ spec:
     volumeMounts: [{name: data, mountPath: /data}]
 `;
 
-t.test("a file in the static directory runs, outlives the agent, changes and goes", async (t) => {
+t.test("PS2 ML1: a file in the static directory runs, outlives the agent, changes and goes", async (t) => {
   const folder = await mkdtemp(path.join(os.tmpdir(), "agent-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const runtime = new FakeRuntime(systemClock);

@@ -138,6 +138,8 @@ export interface PodMemory {
   /** Wall time at which the end of the Pod was first seen; undefined while it should run. */
   readonly terminatingSinceMs: number | undefined;
   readonly networkReady: boolean;
+  /** The longest crash back-off on this node, in milliseconds. */
+  readonly maxRestartWaitMs: number;
 }
 
 /** Whether the Pod's volumes are all there. */

@@ -81,7 +81,10 @@ export class PodEntry {
   }
 
   /** What the plans read. */
-  memory(probeState: (containerId: string) => ProbeState | undefined, networkReady: boolean): PodMemory {
+  memory(
+    probeState: (containerId: string) => ProbeState | undefined,
+    node: Pick<PodMemory, "networkReady" | "maxRestartWaitMs">,
+  ): PodMemory {
     const probes = new Map<string, ProbeState>();
     for (const { id } of this.runtime.containers) {
       const state = probeState(id);
@@ -98,7 +101,7 @@ export class PodEntry {
       sandboxFailure: this.sandboxFailure,
       verdict: this.verdict,
       terminatingSinceMs: this.terminatingSinceMs,
-      networkReady,
+      ...node,
     };
   }
 }

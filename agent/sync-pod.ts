@@ -78,7 +78,10 @@ export async function syncPod(
 
 /** What the plans read of an entry. */
 export function memoryOf(context: AgentContext, entry: PodEntry): PodMemory {
-  return entry.memory((id) => context.prober.state(id), context.node.networkReady());
+  return entry.memory((id) => context.prober.state(id), {
+    networkReady: context.node.networkReady(),
+    maxRestartWaitMs: context.config.maxRestartWaitMs,
+  });
 }
 
 /** @returns whether the Pod has to be looked at again at once. */

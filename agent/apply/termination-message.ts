@@ -22,7 +22,7 @@ export async function terminationMessage(rootDir: string, ended: ContainerStatus
   if (ended.annotations[annotation.terminationPolicy] !== "FallbackToLogsOnError" || ended.exitCode === 0)
     return "";
   const tail = await readTail(ended.logPath, 64 * 1024);
-  return tail.split("\n").slice(-maxLogLines).map(lineText).join("").slice(-maxLogBytes);
+  return tail.replace(/\n$/, "").split("\n").slice(-maxLogLines).map(lineText).join("").slice(-maxLogBytes);
 }
 
 /** The words of one line of a log file: CRI's form or Docker's JSON. */

@@ -83,7 +83,9 @@ function statusOf(
     name: container.name,
     state,
     lastState:
-      ended === undefined ? keptEnd(before, idOf(newest, input)) : { terminated: terminated(ended, input) },
+      ended === undefined
+        ? keptEnd(before, idOf(newest, input))
+        : { terminated: terminated(pod, ended, input) },
     ready: kind === "ephemeral" ? false : ready,
     restartCount: newest.attempt,
     image: newest.image === "" ? (container.image ?? "") : newest.image,
@@ -192,7 +194,7 @@ function stateOf(pod: Pod, spec: SpecContainer, newest: ContainerStatus, input: 
           },
         };
       }
-      return { terminated: terminated(newest, input) };
+      return { terminated: terminated(pod, newest, input) };
     }
     default:
       return newest.state satisfies never;
@@ -229,8 +231,14 @@ function startTrouble(
   return { reason: image.reason, message: image.message };
 }
 
-function terminated(ended: ContainerStatus, input: StatusInput): ContainerStateTerminated {
-  const message = input.terminationMessages.get(ended.id) ?? ended.message;
+/** Bytes that the last words of a Pod's containers may take together; each gets an equal share. */
+const podMessageBytes = 12 * 1_024;
+
+function terminated(pod: Pod, ended: ContainerStatus, input: StatusInput): ContainerStateTerminated {
+  const said = input.terminationMessages.get(ended.id) ?? ended.message;
+  const message = Buffer.from(said)
+    .subarray(0, Math.floor(podMessageBytes / containersOf(pod).length))
+    .toString();
   return {
     exitCode: ended.exitCode,
     ...(ended.signal === 0 ? {} : { signal: ended.signal }),

@@ -2,7 +2,8 @@ import type { ContainerStatus } from "../runtime/runtime.ts";
 import { annotation } from "./names.ts";
 
 const firstMs = 10_000;
-const maxMs = 300_000;
+/** The longest wait unless the node is told another, in milliseconds. */
+export const defaultMaxMs = 300_000;
 /** A run longer than this clears the record. */
 const resetAfterMs = 600_000;
 
@@ -15,8 +16,11 @@ export function restartAtMs(ended: ContainerStatus): number {
   return ended.finishedAtMs + waitAfterMs(ended);
 }
 
-/** The wait to note on the container that follows `ended`, in milliseconds. */
-export function nextWaitMs(ended: ContainerStatus | undefined): number {
+/**
+ * The wait to note on the container that follows `ended`, in milliseconds.
+ * @param maxMs the longest, `crashLoopBackOff.maxContainerRestartPeriod` of the kubelet's configuration (KEP-4603).
+ */
+export function nextWaitMs(ended: ContainerStatus | undefined, maxMs: number): number {
   if (ended === undefined) return 0;
   return Math.min(maxMs, Math.max(firstMs, 2 * waitAfterMs(ended)));
 }
@@ -24,6 +28,6 @@ export function nextWaitMs(ended: ContainerStatus | undefined): number {
 function waitAfterMs(ended: ContainerStatus): number {
   if (ended.startedAtMs > 0 && ended.finishedAtMs - ended.startedAtMs > resetAfterMs) return 0;
   const noted = Number(ended.annotations[annotation.backoffMs]);
-  if (Number.isFinite(noted) && noted >= 0) return Math.min(maxMs, noted);
+  if (Number.isFinite(noted) && noted >= 0) return Math.min(defaultMaxMs, noted);
   return ended.attempt === 0 ? 0 : firstMs; // started by another agent, which noted nothing
 }

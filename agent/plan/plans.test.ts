@@ -30,7 +30,7 @@ const limited = (limits: Record<string, string>, requests?: Record<string, strin
     ],
   });
 
-t.test("QoS classes", async (t) => {
+t.test("LC22 RS1: QoS classes", async (t) => {
   t.equal(qosClass(testPod()), "BestEffort");
   t.equal(qosClass(limited({ cpu: "1", memory: "1Gi" })), "Guaranteed");
   t.equal(qosClass(limited({ cpu: "1", memory: "1Gi" }, { cpu: "500m", memory: "1Gi" })), "Burstable");
@@ -173,7 +173,7 @@ t.test("PR2: the grace period of a probe is its own, else its Pod's", async (t) 
   t.equal(probeGraceSeconds(pod, own, "liveness"), 3);
   t.equal(probeGraceSeconds(pod, own, "startup"), 20);
 });
-t.test("a Pod that does not fit is refused by name", async (t) => {
+t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t) => {
   const room = {
     cpuMilli: 1_000,
     memoryBytes: 1024 ** 3,
@@ -197,6 +197,12 @@ t.test("a Pod that does not fit is refused by name", async (t) => {
     )?.reason,
     "SysctlForbidden",
   );
+  t.equal(admissionRefusal(testPod({ os: { name: "linux" } }), [], room), undefined, "LC20");
+  t.equal(
+    admissionRefusal(testPod({ os: { name: "windows" } }), [], room)?.reason,
+    "PodOSNotSupported",
+    "LC20",
+  );
 });
 t.test("runAsNonRoot is checked against the image", async (t) => {
   const pod = testPod({ securityContext: { runAsNonRoot: true } });
@@ -208,7 +214,7 @@ t.test("runAsNonRoot is checked against the image", async (t) => {
     /breaks non-root policy/,
   );
 });
-t.test("one ended run is kept, and only the newest sandbox", async (t) => {
+t.test("GC1: one ended run is kept, and only the newest sandbox", async (t) => {
   const runs = [
     testRecord("web", { attempt: 3 }),
     endedRecord("web", 1, { attempt: 2 }),
@@ -239,7 +245,7 @@ t.test("a Pod on the host's network has the node's hosts file and what it adds",
     "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\n# Entries added by HostAliases.\n192.0.2.7\tone\ttwo\n",
   );
 });
-t.test("a static Pod is named after its node and changes its uid with its text", async (t) => {
+t.test("PS4 PS6: a static Pod is named after its node and changes its uid with its text", async (t) => {
   const manifest = {
     apiVersion: "v1",
     kind: "Pod",
@@ -278,7 +284,7 @@ t.test("a static Pod is named after its node and changes its uid with its text",
   );
   t.throws(() => staticPod({ kind: "Service" }, "f", "n", 0), /not a v1 Pod/);
 });
-t.test("a null in a static Pod's manifest is a field that is absent", async (t) => {
+t.test("PS2: a null in a static Pod's manifest is a field that is absent", async (t) => {
   const containers = [{ name: "web", image: "a", resources: null, env: null }];
   const volumes = [{ name: "x", secret: null, emptyDir: {} }];
   const manifest = {
@@ -291,7 +297,7 @@ t.test("a null in a static Pod's manifest is a field that is absent", async (t) 
   t.match(spec, { restartPolicy: "Always", containers: [{ name: "web" }] });
   t.notMatch(JSON.stringify({ spec, metadata }), /null/);
 });
-t.test("a status patch says only what differs", async (t) => {
+t.test("LC4: a status patch says only what differs", async (t) => {
   const pod = testPod();
   t.equal(statusPatch(pod, { phase: "Running", podIPs: [] }, { phase: "Running" }), undefined);
   t.same(statusPatch(pod, { phase: "Running", reason: "x" }, { phase: "Failed" }), {

@@ -76,33 +76,33 @@ const cases: readonly {
   readonly wakeAtMs?: number;
 }[] = [
   {
-    name: "a new Pod gets its volumes first",
+    name: "LC13: a new Pod gets its volumes first",
     runtime: testRuntime([]),
     memory: { volumes: { state: "waiting", message: "" } },
     want: ["mount-volumes"],
   },
   {
-    name: "then its sandbox, while images are pulled",
+    name: "LC13: then its sandbox, while images are pulled",
     runtime: testRuntime([]),
     memory: { images: new Map() },
     want: ["pull web", "create-sandbox #0"],
   },
   {
-    name: "a Pod on the Pod network waits for the network",
+    name: "LC13: a Pod on the Pod network waits for the network",
     runtime: testRuntime([]),
     memory: { networkReady: false },
     want: [],
     wakeAtMs: 7_000,
   },
   {
-    name: "a Pod on the host network does not",
+    name: "LC13: a Pod on the host network does not",
     pod: testPod({ hostNetwork: true }),
     runtime: testRuntime([]),
     memory: { networkReady: false },
     want: ["create-sandbox #0"],
   },
   {
-    name: "containers start together",
+    name: "LC14: containers start together",
     pod: testPod({ containers: [testContainer("one"), testContainer("two")] }),
     runtime: testRuntime([up]),
     want: ["start one #0 wait 0", "start two #0 wait 0"],
@@ -118,45 +118,45 @@ const cases: readonly {
     runtime: testRuntime([up]),
     want: ["start one #0 wait 0"],
   },
-  { name: "a running Pod needs nothing", runtime: testRuntime([up], testRecord("web")), want: [] },
+  { name: "ML1: a running Pod needs nothing", runtime: testRuntime([up], testRecord("web")), want: [] },
   {
-    name: "init containers come one at a time",
+    name: "LC9: init containers come one at a time",
     pod: withInit,
     runtime: testRuntime([up]),
     want: ["start init #0 wait 0"],
   },
   {
-    name: "an app container waits while an init container runs",
+    name: "LC9: an app container waits while an init container runs",
     pod: withInit,
     runtime: testRuntime([up], testRecord("init")),
     want: [],
   },
   {
-    name: "after the init container the app container starts",
+    name: "LC9: after the init container the app container starts",
     pod: withInit,
     runtime: testRuntime([up], endedRecord("init", 0)),
     want: ["start web #0 wait 0"],
   },
   {
-    name: "a failed init container is tried again at once, the first time",
+    name: "LC9: a failed init container is tried again at once, the first time",
     pod: withInit,
     runtime: testRuntime([up], endedRecord("init", 1)),
     want: ["start init #1 wait 10000"],
   },
   {
-    name: "a failed init container of a Never Pod ends the Pod",
+    name: "LC9: a failed init container of a Never Pod ends the Pod",
     pod: testPod({ initContainers: [init], restartPolicy: "Never" }),
     runtime: testRuntime([up], endedRecord("init", 1)),
     want: ["stop-sandbox s0", "clean-up"],
   },
   {
-    name: "an init container whose record is gone is not run again",
+    name: "LC9: an init container whose record is gone is not run again",
     pod: withInit,
     runtime: testRuntime([up], testRecord("web")),
     want: [],
   },
   {
-    name: "a sidecar that has not started holds the app",
+    name: "LC10: a sidecar that has not started holds the app",
     pod: withSidecar,
     runtime: testRuntime([up], testRecord("side")),
     memory: {
@@ -167,24 +167,24 @@ const cases: readonly {
     want: [],
   },
   {
-    name: "a started sidecar lets the app start",
+    name: "LC10: a started sidecar lets the app start",
     pod: withSidecar,
     runtime: testRuntime([up], testRecord("side")),
     want: ["start web #0 wait 0"],
   },
   {
-    name: "a sidecar that ended is restarted beside the app",
+    name: "LC10: a sidecar that ended is restarted beside the app",
     pod: withSidecar,
     runtime: testRuntime([up], endedRecord("side", 0), testRecord("web")),
     want: ["start side #1 wait 10000"],
   },
   {
-    name: "the first crash restarts at once",
+    name: "LC7: the first crash restarts at once",
     runtime: testRuntime([up], endedRecord("web", 1)),
     want: ["start web #1 wait 10000"],
   },
   {
-    name: "the second crash waits ten seconds",
+    name: "LC7: the second crash waits ten seconds",
     runtime: testRuntime(
       [up],
       endedRecord("web", 1, { attempt: 1, annotations: { [annotation.backoffMs]: "10000" } }),
@@ -193,7 +193,7 @@ const cases: readonly {
     wakeAtMs: 15_000,
   },
   {
-    name: "the wait doubles",
+    name: "LC7: the wait doubles",
     nowMs: 15_000,
     runtime: testRuntime(
       [up],
@@ -202,7 +202,7 @@ const cases: readonly {
     want: ["start web #2 wait 20000"],
   },
   {
-    name: "the wait ends at five minutes",
+    name: "LC7: the wait ends at five minutes",
     nowMs: 305_000,
     runtime: testRuntime(
       [up],
@@ -211,7 +211,17 @@ const cases: readonly {
     want: ["start web #10 wait 300000"],
   },
   {
-    name: "a run of more than ten minutes clears the wait",
+    name: "LC7: a node may set a shorter end to the wait",
+    runtime: testRuntime(
+      [up],
+      endedRecord("web", 1, { attempt: 2, annotations: { [annotation.backoffMs]: "20000" } }),
+    ),
+    memory: { maxRestartWaitMs: 25_000 },
+    nowMs: 100_000,
+    want: ["start web #3 wait 25000"],
+  },
+  {
+    name: "LC7: a run of more than ten minutes clears the wait",
     nowMs: 700_001,
     runtime: testRuntime(
       [up],
@@ -224,25 +234,25 @@ const cases: readonly {
     want: ["start web #10 wait 10000"],
   },
   {
-    name: "a container that ended well stays ended under OnFailure",
+    name: "LC8: a container that ended well stays ended under OnFailure",
     pod: testPod({ restartPolicy: "OnFailure" }),
     runtime: testRuntime([up], endedRecord("web", 0)),
     want: ["stop-sandbox s0", "clean-up"],
   },
   {
-    name: "a container that failed comes back under OnFailure",
+    name: "LC8: a container that failed comes back under OnFailure",
     pod: testPod({ restartPolicy: "OnFailure" }),
     runtime: testRuntime([up], endedRecord("web", 3)),
     want: ["start web #1 wait 10000"],
   },
   {
-    name: "a finished Pod keeps no sandbox and gets no new one",
+    name: "LC12: a finished Pod keeps no sandbox and gets no new one",
     pod: testPod({ restartPolicy: "Never" }),
     runtime: testRuntime([testSandbox({ state: "not-ready" })], endedRecord("web", 3)),
     want: ["clean-up"],
   },
   {
-    name: "a restart rule brings a Never container back",
+    name: "LC8: a restart rule brings a Never container back",
     pod: testPod({
       restartPolicy: "Never",
       containers: [
@@ -309,22 +319,33 @@ const cases: readonly {
     want: ["start init #4 wait 20000"],
   },
   {
-    name: "a dead sandbox is replaced after its containers are stopped",
+    name: "LC12: a dead sandbox is replaced after its containers are stopped",
     runtime: testRuntime([testSandbox({ state: "not-ready" })], testRecord("web")),
     want: ["kill web 30"],
   },
   {
-    name: "a dead sandbox is replaced under the next number",
+    name: "LC12: a dead sandbox is replaced under the next number",
     runtime: testRuntime([testSandbox({ state: "not-ready" })], endedRecord("web", 137)),
     want: ["create-sandbox #1"],
   },
   {
-    name: "a sandbox without an address is replaced",
+    name: "LC12: of two ready sandboxes both are replaced",
+    runtime: testRuntime([testSandbox({ id: "s1", attempt: 1 }), up]),
+    want: ["stop-sandbox s1", "stop-sandbox s0", "create-sandbox #2"],
+  },
+  {
+    name: "LC12: a sandbox on the Pod network is no use to a Pod on the host's",
+    pod: testPod({ hostNetwork: true }),
+    runtime: testRuntime([up]),
+    want: ["stop-sandbox s0", "create-sandbox #1"],
+  },
+  {
+    name: "LC12: a sandbox without an address is replaced",
     runtime: testRuntime([testSandbox({ ips: [] })]),
     want: ["stop-sandbox s0", "create-sandbox #1"],
   },
   {
-    name: "restart counts go on in a new sandbox",
+    name: "ML6 LC12: restart counts go on in a new sandbox",
     runtime: testRuntime(
       [testSandbox({ id: "s1", attempt: 1 }), testSandbox({ state: "not-ready" })],
       endedRecord("web", 137),
@@ -332,7 +353,7 @@ const cases: readonly {
     want: ["start web #1 wait 10000"],
   },
   {
-    name: "init containers run again in a new sandbox",
+    name: "LC9 LC12: init containers run again in a new sandbox",
     pod: withInit,
     runtime: testRuntime(
       [testSandbox({ id: "s1", attempt: 1 }), testSandbox({ state: "not-ready" })],
@@ -348,7 +369,7 @@ const cases: readonly {
     want: ["kill web 30"],
   },
   {
-    name: "a probe's own grace period counts",
+    name: "LC15: a probe's own grace period counts",
     pod: testPod({
       containers: [testContainer("web", { livenessProbe: { terminationGracePeriodSeconds: 4 } })],
     }),
@@ -357,7 +378,7 @@ const cases: readonly {
     want: ["kill web 4"],
   },
   {
-    name: "a container that is being stopped is not stopped again",
+    name: "ML1 LC15: a container that is being stopped is not stopped again",
     runtime: testRuntime([up], testRecord("web")),
     memory: {
       probes: new Map([["web-0", { ...failedProbe, liveness: "failure" }]]),
@@ -366,12 +387,12 @@ const cases: readonly {
     want: [],
   },
   {
-    name: "a new image replaces the container",
+    name: "LC7 ML4: a new image replaces the container",
     runtime: testRuntime([up], testRecord("web", { annotations: { [annotation.containerHash]: "old" } })),
     want: ["kill web 30"],
   },
   {
-    name: "the same image does not",
+    name: "ML6: the same image does not",
     runtime: testRuntime(
       [up],
       testRecord("web", { annotations: { [annotation.containerHash]: containerHash(testContainer("web")) } }),
@@ -379,19 +400,19 @@ const cases: readonly {
     want: [],
   },
   {
-    name: "a container of another agent is left alone",
+    name: "ML6: a container of another agent is left alone",
     runtime: testRuntime([up], testRecord("web", { annotations: { "io.kubernetes.container.hash": "1f" } })),
     want: [],
   },
   {
-    name: "a deleted Pod stops within its grace period",
+    name: "LC15: a deleted Pod stops within its grace period",
     pod: testPod({}, gone),
     runtime: testRuntime([up], testRecord("web")),
     memory: { terminatingSinceMs: 6_000 },
     want: ["kill web 7"],
   },
   {
-    name: "a second look does not stop it again",
+    name: "ML1 LC15: a second look does not stop it again",
     nowMs: 9_000,
     pod: testPod({}, gone),
     runtime: testRuntime([up], testRecord("web")),
@@ -399,7 +420,7 @@ const cases: readonly {
     want: [],
   },
   {
-    name: "a shorter grace period replaces the stop",
+    name: "LC15: a shorter grace period replaces the stop",
     nowMs: 9_000,
     pod: testPod({}, gone),
     runtime: testRuntime([up], testRecord("web")),
@@ -407,14 +428,14 @@ const cases: readonly {
     want: ["kill web 4"],
   },
   {
-    name: "sidecars stop after the app",
+    name: "LC10: sidecars stop after the app",
     pod: { ...withSidecar, ...gone },
     runtime: testRuntime([up], testRecord("side"), testRecord("web")),
     memory: { terminatingSinceMs: 6_000 },
     want: ["kill web 7"],
   },
   {
-    name: "and then with what is left of the grace period",
+    name: "LC10: and then with what is left of the grace period",
     nowMs: 10_000,
     pod: { ...withSidecar, ...gone },
     runtime: testRuntime([up], testRecord("side"), endedRecord("web", 0)),
@@ -422,20 +443,49 @@ const cases: readonly {
     want: ["kill side 3"],
   },
   {
-    name: "then the sandbox goes, then the rest",
+    name: "LC10: several sidecars stop from the last to the first, each with what is left",
+    nowMs: 11_000,
+    pod: { ...testPod({ initContainers: [init, sidecar, { ...sidecar, name: "two" }] }), ...gone },
+    runtime: testRuntime(
+      [up],
+      endedRecord("init", 0),
+      testRecord("side"),
+      testRecord("two"),
+      endedRecord("web", 0),
+    ),
+    memory: { terminatingSinceMs: 6_000 },
+    want: ["kill two 2"],
+  },
+  {
+    name: "LC10: a sidecar whose turn comes after the grace period still gets a second",
+    nowMs: 20_000,
+    pod: { ...testPod({ initContainers: [sidecar] }), ...gone },
+    runtime: testRuntime([up], testRecord("side"), endedRecord("web", 0)),
+    memory: { terminatingSinceMs: 6_000 },
+    want: ["kill side 1"],
+  },
+  {
+    name: "LC16: a Pod that is deleted before anything of it began is ended too",
+    pod: testPod({}, gone),
+    runtime: testRuntime([]),
+    memory: { terminatingSinceMs: 6_000, volumes: { state: "waiting", message: "" } },
+    want: ["clean-up"],
+  },
+  {
+    name: "LC16: then the sandbox goes, then the rest",
     pod: testPod({}, gone),
     runtime: testRuntime([up], endedRecord("web", 0)),
     memory: { terminatingSinceMs: 6_000 },
     want: ["stop-sandbox s0", "clean-up"],
   },
   {
-    name: "a Pod with a verdict is stopped",
+    name: "LC18 LC19: a Pod with a verdict is stopped",
     runtime: testRuntime([up], testRecord("web")),
     memory: { verdict: { phase: "Failed", reason: "DeadlineExceeded", message: "" } },
     want: ["kill web 30"],
   },
   {
-    name: "an image that failed is asked for again when its time comes",
+    name: "IM2: an image that failed is asked for again when its time comes",
     runtime: testRuntime([up]),
     memory: {
       images: new Map([["web", { state: "failed", reason: "ErrImagePull", message: "", retryAtMs: 9_000 }]]),
@@ -444,19 +494,19 @@ const cases: readonly {
     wakeAtMs: 9_000,
   },
   {
-    name: "an ephemeral container starts beside the others",
+    name: "LC11: an ephemeral container starts beside the others",
     pod: testPod({ ephemeralContainers: [testContainer("debug")] }),
     runtime: testRuntime([up], testRecord("web")),
     want: ["start debug #0 wait 0"],
   },
   {
-    name: "an ephemeral container is not restarted",
+    name: "LC11: an ephemeral container is not restarted",
     pod: testPod({ ephemeralContainers: [testContainer("debug")] }),
     runtime: testRuntime([up], testRecord("web"), endedRecord("debug", 1)),
     want: [],
   },
   {
-    name: "a container that was created and never started is made anew",
+    name: "LC14: a container that was created and never started is made anew",
     runtime: testRuntime([up], testRecord("web", { state: "created", startedAtMs: 0 })),
     want: ["remove-container web-0", "start web #0 wait 0"],
   },

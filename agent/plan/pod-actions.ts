@@ -312,7 +312,7 @@ function start(context: RunContext, spec: SpecContainer): void {
       ? { attempt: before.attempt, backoffMs: Number(before.annotations[annotation.backoffMs] ?? 0) }
       : {
           attempt: before === undefined ? noted(context.pod, spec) : before.attempt + 1,
-          backoffMs: fresh ? 0 : nextWaitMs(before),
+          backoffMs: fresh ? 0 : nextWaitMs(before, memory.maxRestartWaitMs),
         }),
     imageRef: image,
   });

@@ -1,3 +1,4 @@
+import { defaultMaxMs } from "./crash-backoff.ts";
 import type { Container, Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import type { PodMemory, PodRuntime } from "../model.ts";
 import type { ContainerStatus, SandboxStatus } from "../runtime/runtime.ts";
@@ -88,6 +89,7 @@ export function testMemory(more: Partial<PodMemory> = {}): PodMemory {
     verdict: undefined,
     terminatingSinceMs: undefined,
     networkReady: true,
+    maxRestartWaitMs: defaultMaxMs,
     ...more,
   };
 }

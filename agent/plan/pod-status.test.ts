@@ -38,83 +38,83 @@ const phases: readonly {
   readonly memory?: Partial<PodMemory>;
   readonly want: string;
 }[] = [
-  { name: "nothing has run", runtime: testRuntime([]), want: "Pending" },
+  { name: "LC1: nothing has run", runtime: testRuntime([]), want: "Pending" },
   {
-    name: "an init container runs",
+    name: "LC1: an init container runs",
     pod: withInit,
     runtime: testRuntime([up], testRecord("init")),
     want: "Pending",
   },
-  { name: "the container runs", runtime: testRuntime([up], testRecord("web")), want: "Running" },
-  { name: "the container crashed and comes back", runtime: testRuntime([up], looping), want: "Running" },
+  { name: "LC1: the container runs", runtime: testRuntime([up], testRecord("web")), want: "Running" },
+  { name: "LC1: the container crashed and comes back", runtime: testRuntime([up], looping), want: "Running" },
   {
-    name: "the container ended well under Always",
+    name: "LC1: the container ended well under Always",
     runtime: testRuntime([up], endedRecord("web", 0)),
     want: "Running",
   },
   {
-    name: "the container ended well under Never",
+    name: "LC1: the container ended well under Never",
     pod: never,
     runtime: testRuntime([up], endedRecord("web", 0)),
     want: "Succeeded",
   },
   {
-    name: "the container failed under Never",
+    name: "LC1: the container failed under Never",
     pod: never,
     runtime: testRuntime([up], endedRecord("web", 1)),
     want: "Failed",
   },
   {
-    name: "the container failed under OnFailure",
+    name: "LC1: the container failed under OnFailure",
     pod: testPod({ restartPolicy: "OnFailure" }),
     runtime: testRuntime([up], endedRecord("web", 1)),
     want: "Running",
   },
   {
-    name: "the init container failed under Never",
+    name: "LC1: the init container failed under Never",
     pod: testPod({ restartPolicy: "Never", initContainers: [testContainer("init")] }),
     runtime: testRuntime([up], endedRecord("init", 1)),
     want: "Failed",
   },
   {
-    name: "a deleted Pod that still runs",
+    name: "LC1: a deleted Pod that still runs",
     runtime: testRuntime([up], testRecord("web")),
     memory: deleted,
     want: "Running",
   },
   {
-    name: "a deleted Pod that ended well",
+    name: "LC1: a deleted Pod that ended well",
     runtime: testRuntime([up], endedRecord("web", 0)),
     memory: deleted,
     want: "Succeeded",
   },
   {
-    name: "a deleted Pod that was killed",
+    name: "LC1: a deleted Pod that was killed",
     runtime: testRuntime([up], endedRecord("web", 137)),
     memory: deleted,
     want: "Failed",
   },
   {
-    name: "a verdict waits until nothing runs",
+    name: "LC2: a verdict waits until nothing runs",
     pod: testPod({}, { status: { phase: "Running" } }),
     runtime: testRuntime([up], testRecord("web")),
     memory: { verdict: { phase: "Failed", reason: "DeadlineExceeded", message: "" } },
     want: "Running",
   },
   {
-    name: "a verdict holds when nothing runs",
+    name: "LC2: a verdict holds when nothing runs",
     runtime: testRuntime([]),
     memory: { verdict: { phase: "Failed", reason: "OutOfcpu", message: "" } },
     want: "Failed",
   },
   {
-    name: "a final phase stays",
+    name: "LC1: a final phase stays",
     pod: testPod({}, { status: { phase: "Succeeded" } }),
     runtime: testRuntime([]),
     want: "Succeeded",
   },
   {
-    name: "a sidecar does not hold the end",
+    name: "LC10 LC1: a sidecar does not hold the end",
     pod: testPod({
       restartPolicy: "Never",
       initContainers: [testContainer("side", { restartPolicy: "Always" })],
@@ -129,7 +129,7 @@ for (const { name, pod, runtime, memory, want } of phases) {
   });
 }
 
-t.test("a container waits for a reason that the user can act on", async (t) => {
+t.test("LC6: a container waits for a reason that the user can act on", async (t) => {
   const reason = (pod: Pod, runtime: PodRuntime, memory: Partial<PodMemory> = {}): string | undefined =>
     status(pod, runtime, memory).containerStatuses?.[0]?.state?.waiting?.reason;
   t.equal(reason(testPod(), testRuntime([])), "ContainerCreating");
@@ -177,26 +177,29 @@ t.test("HK1: a container whose postStart hook failed waits for that reason, then
   });
 });
 
-t.test("a crash shows in lastState with its message, and the count comes from the runtime", async (t) => {
-  const web = status(
-    testPod(),
-    testRuntime(
-      [up],
-      testRecord("web", { attempt: 4 }),
-      endedRecord("web", 2, { attempt: 3, message: "gone" }),
-    ),
-  ).containerStatuses?.[0];
-  t.equal(web?.restartCount, 4);
-  t.match(web?.lastState, {
-    terminated: { exitCode: 2, reason: "Error", message: "gone", containerID: "containerd://web-3" },
-  });
-  t.match(
-    status(testPod(), testRuntime([up], looping)).containerStatuses?.[0]?.state?.waiting?.message,
-    "back-off 10s restarting failed container=web pod=web_default(u1)",
-  );
-});
+t.test(
+  "LC5: a crash shows in lastState with its message, and the count comes from the runtime",
+  async (t) => {
+    const web = status(
+      testPod(),
+      testRuntime(
+        [up],
+        testRecord("web", { attempt: 4 }),
+        endedRecord("web", 2, { attempt: 3, message: "gone" }),
+      ),
+    ).containerStatuses?.[0];
+    t.equal(web?.restartCount, 4);
+    t.match(web?.lastState, {
+      terminated: { exitCode: 2, reason: "Error", message: "gone", containerID: "containerd://web-3" },
+    });
+    t.match(
+      status(testPod(), testRuntime([up], looping)).containerStatuses?.[0]?.state?.waiting?.message,
+      "back-off 10s restarting failed container=web pod=web_default(u1)",
+    );
+  },
+);
 
-t.test("Ready follows probes, gates and the end of the Pod", async (t) => {
+t.test("LC3: Ready follows probes, gates and the end of the Pod", async (t) => {
   const ready = (pod: Pod, memory: Partial<PodMemory> = {}) =>
     status(pod, testRuntime([up], testRecord("web")), memory).conditions?.find(
       ({ type }) => type === "Ready",
@@ -221,7 +224,7 @@ t.test("Ready follows probes, gates and the end of the Pod", async (t) => {
   );
 });
 
-t.test("conditions of others stay, and times change only with the value", async (t) => {
+t.test("LC3: conditions of others stay, and times change only with the value", async (t) => {
   const pod = testPod(
     {},
     {
@@ -241,7 +244,7 @@ t.test("conditions of others stay, and times change only with the value", async 
   t.equal(conditions.find(({ type }) => type === "PodScheduled")?.lastTransitionTime, "2020-01-01T00:00:00Z");
 });
 
-t.test("a container that vanished while it ran counts as a restart", async (t) => {
+t.test("LC2: a container that vanished while it ran counts as a restart", async (t) => {
   const pod = testPod(
     {},
     {
@@ -286,3 +289,17 @@ t.test(
     t.equal(restarting(testRuntime([up], testRecord("web")), testPod()), undefined);
   },
 );
+
+t.test("LC17: what a Pod's containers said last takes 12 KiB together", async (t) => {
+  const names = ["one", "two", "three"];
+  const pod = testPod({ restartPolicy: "Never", containers: names.map((name) => testContainer(name)) });
+  const ended = names.map((name) => endedRecord(name, 1, { message: "x".repeat(5_000) }));
+  const messages = status(pod, testRuntime([up], ...ended)).containerStatuses?.map(
+    ({ state }) => state?.terminated?.message?.length,
+  );
+  t.same(messages, [4_096, 4_096, 4_096]);
+  const four = [...names, "four"];
+  const more = testPod({ restartPolicy: "Never", containers: four.map((name) => testContainer(name)) });
+  const first = status(more, testRuntime([up], ...ended)).containerStatuses?.[0];
+  t.equal(first?.state?.terminated?.message?.length, 3_072);
+});

@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
-import type { Pod } from "#api/generated/kubernetes.ts";
+import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import { HttpTransport } from "#api/http-transport.ts";
 import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { configMaps, events, leases, nodes, pods, secrets, serviceAccounts } from "#api/resources.ts";
@@ -142,7 +142,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
   const condition = async (name: string, type: string) =>
     (await get(name))?.status?.conditions?.find((one) => one.type === type);
 
-  await t.test("the node registers, is Ready and beats", async (t) => {
+  await t.test("ND1 ND2: the node registers, is Ready and beats", async (t) => {
     await until("node Ready", async () => {
       const node = await admin.get(nodes, { namespace: "", name: "node-a" }, signal).catch(() => undefined);
       return node?.status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
@@ -160,7 +160,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
         .get(serviceAccounts, { namespace: "default", name: "default" }, signal)
         .catch(() => undefined)) !== undefined,
   );
-  await t.test("a Pod waits for its ConfigMap, then runs and becomes Ready", async (t) => {
+  await t.test("PS1 EN4 VO6: a Pod waits for its ConfigMap, then runs and becomes Ready", async (t) => {
     await admin.create(
       secrets,
       {
@@ -211,7 +211,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     );
   });
 
-  await t.test("a change of the ConfigMap reaches the file within a second", async (t) => {
+  await t.test("VO8: a change of the ConfigMap reaches the file within a second", async (t) => {
     const uid = (await get("web"))?.metadata?.uid;
     await admin.patch(
       configMaps,
@@ -233,7 +233,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     t.ok(Date.now() - changed < 1_000);
   });
 
-  await t.test("a failing readiness probe reaches the API within a second of it", async (t) => {
+  await t.test("ML4 PR8: a failing readiness probe reaches the API within a second of it", async (t) => {
     const id =
       (await get("web"))?.status?.containerStatuses?.[0]?.containerID?.replace("containerd://", "") ?? "";
     await runtime.execSync(id, ["/bin/rm", "/tmp/ready"], { timeoutMs: 5_000, maxOutputBytes: 100 }, signal);
@@ -249,7 +249,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     await until("Ready again", async () => (await condition("web", "Ready"))?.status === "True");
   });
 
-  await t.test("a new agent restarts nothing, and Ready stays true", async (t) => {
+  await t.test("ML6 PR9: a new agent restarts nothing, and Ready stays true", async (t) => {
     const before = await get("web");
     await agent.end();
     agent = startAgent();
@@ -269,7 +269,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     t.equal(after?.status?.podIP, before?.status?.podIP);
   });
 
-  await t.test("a static Pod shows as a mirror, which comes back when it is deleted", async (t) => {
+  await t.test("PS5: a static Pod shows as a mirror, which comes back when it is deleted", async (t) => {
     await writeFile(
       `${folder}/manifests/static.yaml`,
       `apiVersion: v1\nkind: Pod\nmetadata: {name: static}\nspec:\n  hostNetwork: true\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {name: main, image: "${image}", command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]}\n`,
@@ -291,32 +291,48 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     t.pass();
   });
 
-  await t.test("a Pod that ends well succeeds; a missing image waits in back-off", async (t) => {
-    const one = (name: string, more: object): Pod => ({
-      metadata: { name, namespace: "default" },
-      spec: {
-        nodeName: "node-a",
-        restartPolicy: "Never",
-        automountServiceAccountToken: false,
-        terminationGracePeriodSeconds: 1,
-        containers: [{ name: "main", image, ...more }],
-      },
-    });
-    await admin.create(pods, one("job", { command: ["/bin/sh", "-c", "exit 0"] }), {}, signal);
-    await admin.create(pods, one("lost", { image: "registry.invalid/none:1" }), {}, signal);
-    await until("Succeeded", async () => (await get("job"))?.status?.phase === "Succeeded");
-    t.equal((await condition("job", "Ready"))?.reason, "PodCompleted");
-    await until(
-      "ImagePullBackOff",
-      async () =>
-        (await get("lost"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ImagePullBackOff",
-    );
-    for (const name of ["job", "lost"]) await admin.delete(pods, { namespace: "default", name }, {}, signal);
-    await until(
-      "both gone",
-      async () => (await get("job")) === undefined && (await get("lost")) === undefined,
-    );
-  });
+  await t.test(
+    "LC1 LC18 IM2: a Pod that ends well succeeds, one past its deadline fails, a missing image waits",
+    async (t) => {
+      const one = (name: string, more: object, spec: Partial<PodSpec> = {}): Pod => ({
+        metadata: { name, namespace: "default" },
+        spec: {
+          nodeName: "node-a",
+          restartPolicy: "Never",
+          automountServiceAccountToken: false,
+          terminationGracePeriodSeconds: 1,
+          containers: [{ name: "main", image, ...more }],
+          ...spec,
+        },
+      });
+      await admin.create(pods, one("job", { command: ["/bin/sh", "-c", "exit 0"] }), {}, signal);
+      await admin.create(pods, one("lost", { image: "registry.invalid/none:1" }), {}, signal);
+      await until("Succeeded", async () => (await get("job"))?.status?.phase === "Succeeded");
+      t.equal((await condition("job", "Ready"))?.reason, "PodCompleted");
+      await until(
+        "ImagePullBackOff",
+        async () =>
+          (await get("lost"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ImagePullBackOff",
+      );
+      await admin.create(
+        pods,
+        one("late", { command: ["/bin/sh", "-c", "exec sleep 3600"] }, { activeDeadlineSeconds: 2 }),
+        {},
+        signal,
+      );
+      await until("the deadline", async () => (await get("late"))?.status?.phase === "Failed");
+      t.match((await get("late"))?.status, {
+        reason: "DeadlineExceeded",
+        message: "Pod was active on the node longer than the specified deadline",
+        containerStatuses: [{ state: { terminated: { exitCode: 137 } } }],
+      });
+      for (const name of ["job", "lost", "late"])
+        await admin.delete(pods, { namespace: "default", name }, {}, signal);
+      await until("all gone", async () =>
+        (await Promise.all(["job", "lost", "late"].map(get))).every((pod) => pod === undefined),
+      );
+    },
+  );
 
   await t.test("LC8: one container's exit code runs all of them anew in the same sandbox", async (t) => {
     const sh = (script: string): readonly string[] => ["/bin/sh", "-c", script];
@@ -363,7 +379,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     await until("gone", async () => (await get("anew")) === undefined);
   });
 
-  await t.test("a deleted Pod stops within its grace period and leaves nothing", async (t) => {
+  await t.test("LC16: a deleted Pod stops within its grace period and leaves nothing", async (t) => {
     await admin.delete(pods, { namespace: "default", name: "web" }, {}, signal);
     const asked = Date.now();
     await until("gone from the API", async () => (await get("web")) === undefined);
