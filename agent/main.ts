@@ -198,7 +198,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     room: () => ({
       ...allocatable,
       pods: config.maxPods,
-      labels: labels(),
+      node: node ?? { metadata: { name: nodeName, labels: labels() } },
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
     }),
     report: (entry) => reports.add(entry.uid),

@@ -1,5 +1,7 @@
 import { milliValue, quantityValue } from "#api/quantity.ts";
-import type { Pod } from "#api/generated/kubernetes.ts";
+import type { Container, Node, Pod } from "#api/generated/kubernetes.ts";
+import { matchesNodeSelection } from "#api/node-affinity.ts";
+import { untolerated } from "#api/tolerations.ts";
 import type { PodVerdict } from "../model.ts";
 import { requestsOf } from "./qos.ts";
 import { portMappings } from "./sandbox-config.ts";
@@ -8,8 +10,10 @@ import { portMappings } from "./sandbox-config.ts";
 export interface NodeRoom {
   readonly cpuMilli: number;
   readonly memoryBytes: number;
+  readonly ephemeralStorageBytes: number;
   readonly pods: number;
-  readonly labels: Readonly<Record<string, string>>;
+  /** The Node object as far as it is known; its labels and taints decide. */
+  readonly node: Node;
   readonly allowedUnsafeSysctls: readonly string[];
 }
 
@@ -37,19 +41,21 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
   const os = pod.spec?.os?.name;
   if (os !== undefined && os !== "linux")
     return refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
-  for (const [key, value] of Object.entries(pod.spec?.nodeSelector ?? {})) {
-    if (room.labels[key] !== value)
-      return refused(
-        "NodeAffinity",
-        "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
-      );
-  }
-  const hostNamespaces = pod.spec?.hostNetwork === true || pod.spec?.hostIPC === true;
+  if ((pod.spec?.nodeSelector?.["kubernetes.io/os"] ?? "linux") !== "linux")
+    return refused(
+      "PodOSSelectorNodeLabelDoesNotMatch",
+      "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+    );
+  const misplaced = placement(pod, room.node);
+  if (misplaced !== undefined) return misplaced;
   for (const { name } of pod.spec?.securityContext?.sysctls ?? []) {
     if (!mayUse(name, room.allowedUnsafeSysctls))
       return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowlisted`);
-    if (hostNamespaces && pod.spec?.hostNetwork === true && name.startsWith("net."))
+    // They would change the node itself.
+    if (pod.spec?.hostNetwork === true && name.startsWith("net."))
       return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowed with host net enabled`);
+    if (pod.spec?.hostIPC === true && isIpc(name))
+      return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowed with host ipc enabled`);
   }
   const taken = new Set(others.flatMap(hostPorts));
   if (hostPorts(pod).some((port) => taken.has(port)))
@@ -58,40 +64,69 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
       "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
     );
   if (others.length + 1 > room.pods) return outOf("pods", 1, others.length, room.pods);
-  const used = others.map(podRequests);
   const own = podRequests(pod);
-  const cpu = used.reduce((sum, one) => sum + one.cpuMilli, 0);
-  if (own.cpuMilli > 0 && cpu + own.cpuMilli > room.cpuMilli)
-    return outOf("cpu", own.cpuMilli, cpu, room.cpuMilli);
-  const memory = used.reduce((sum, one) => sum + one.memoryBytes, 0);
-  if (own.memoryBytes > 0 && memory + own.memoryBytes > room.memoryBytes)
-    return outOf("memory", own.memoryBytes, memory, room.memoryBytes);
+  const used = others.map(podRequests);
+  for (const { name, of, capacity } of [
+    { name: "cpu", of: "cpuMilli", capacity: room.cpuMilli },
+    { name: "memory", of: "memoryBytes", capacity: room.memoryBytes },
+    { name: "ephemeral-storage", of: "ephemeralStorageBytes", capacity: room.ephemeralStorageBytes },
+  ] as const) {
+    const taken = used.reduce((sum, one) => sum + one[of], 0);
+    if (own[of] > 0 && taken + own[of] > capacity) return outOf(name, own[of], taken, capacity);
+  }
   return undefined;
 }
 
-/** What a Pod asks for: app containers and sidecars together, or one init container when that is more. */
-export function podRequests(pod: Pod): { readonly cpuMilli: number; readonly memoryBytes: number } {
-  const of = (list: NonNullable<Pod["spec"]>["containers"]) =>
-    list.map(({ resources }) => requestsOf(resources));
+/** What a Pod takes of the node: app containers and sidecars together, or one init container when that is more. */
+interface Requests {
+  readonly cpuMilli: number;
+  readonly memoryBytes: number;
+  readonly ephemeralStorageBytes: number;
+}
+
+function podRequests(pod: Pod): Requests {
   const inits = pod.spec?.initContainers ?? [];
-  const long = of([
-    ...(pod.spec?.containers ?? []),
-    ...inits.filter(({ restartPolicy }) => restartPolicy === "Always"),
-  ]);
-  const short = of(inits.filter(({ restartPolicy }) => restartPolicy !== "Always"));
+  const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === "Always";
+  const long = [...(pod.spec?.containers ?? []), ...inits.filter(isSidecar)];
+  const short = inits.filter((container) => !isSidecar(container));
   const overhead = pod.spec?.overhead ?? {};
+  const most = (of: (container: Container) => number): number =>
+    Math.max(
+      long.reduce((sum, container) => sum + of(container), 0),
+      ...short.map(of),
+    );
   return {
     cpuMilli:
-      Math.max(
-        long.reduce((sum, one) => sum + (one.cpuMilli ?? 0), 0),
-        ...short.map((one) => one.cpuMilli ?? 0),
-      ) + milliValue(overhead["cpu"] ?? "0"),
+      most(({ resources }) => requestsOf(resources).cpuMilli ?? 0) + milliValue(overhead["cpu"] ?? "0"),
     memoryBytes:
-      Math.max(
-        long.reduce((sum, one) => sum + (one.memoryBytes ?? 0), 0),
-        ...short.map((one) => one.memoryBytes ?? 0),
-      ) + quantityValue(overhead["memory"] ?? "0"),
+      most(({ resources }) => requestsOf(resources).memoryBytes ?? 0) +
+      quantityValue(overhead["memory"] ?? "0"),
+    ephemeralStorageBytes:
+      most(({ resources }) => quantityValue(resources?.requests?.["ephemeral-storage"] ?? "0")) +
+      quantityValue(overhead["ephemeral-storage"] ?? "0"),
   };
+}
+
+/** Whether the Pod belongs on another node. Static Pods tolerate everything that would turn them out. */
+function placement(pod: Pod, node: Node): PodVerdict | undefined {
+  if ((pod.spec?.nodeName ?? "") !== "" && pod.spec?.nodeName !== node.metadata?.name)
+    return refused("NodeName", "Predicate NodeName failed: node(s) didn't match the requested node name");
+  if (!matchesNodeSelection(pod, node))
+    return refused(
+      "NodeAffinity",
+      "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+    );
+  // The scheduler's own taints are its business: only those that would evict the Pod again count here.
+  if (untolerated(node.spec?.taints ?? [], pod.spec?.tolerations ?? [], ["NoExecute"]) !== undefined)
+    return refused(
+      "TaintToleration",
+      "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
+    );
+  return undefined;
+}
+
+function isIpc(sysctl: string): boolean {
+  return /^(kernel\.(shm|msg|sem)|fs\.mqueue\.)/.test(sysctl);
 }
 
 function hostPorts(pod: Pod): readonly string[] {

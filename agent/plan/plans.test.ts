@@ -1,4 +1,5 @@
 import t from "tap";
+import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import { admissionRefusal } from "./admission.ts";
 import {
   containerResources,
@@ -178,31 +179,57 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
     cpuMilli: 1_000,
     memoryBytes: 1024 ** 3,
     pods: 2,
-    labels: { disk: "ssd" },
+    ephemeralStorageBytes: 1024 ** 3,
+    node: {
+      metadata: { name: "node-a", labels: { disk: "ssd" } },
+      spec: {
+        taints: [
+          { key: "gone", effect: "NoExecute" },
+          { key: "full", effect: "NoSchedule" },
+        ],
+      },
+    },
     allowedUnsafeSysctls: [],
   };
-  t.equal(admissionRefusal(testPod(), [], room), undefined);
-  t.equal(admissionRefusal(limited({ cpu: "600m" }), [limited({ cpu: "600m" })], room)?.reason, "OutOfcpu");
-  t.equal(admissionRefusal(testPod(), [testPod(), testPod()], room)?.reason, "OutOfpods");
-  t.equal(admissionRefusal(testPod({ nodeSelector: { disk: "hdd" } }), [], room)?.reason, "NodeAffinity");
-  const port = testPod({
+  const guest = (spec: Partial<PodSpec>): Pod =>
+    testPod({ tolerations: [{ key: "gone", operator: "Exists" }], ...spec });
+  const asks = (requests: Record<string, string>): Pod =>
+    guest({ containers: [testContainer("web", { resources: { requests } })] });
+  const sysctl = (name: string, more: Partial<PodSpec> = {}): Pod =>
+    guest({ securityContext: { sysctls: [{ name, value: "1" }] }, ...more });
+  const port = guest({
     containers: [testContainer("web", { ports: [{ containerPort: 80, hostPort: 8080 }] })],
   });
-  t.equal(admissionRefusal(port, [port], room)?.reason, "NodePorts");
-  t.equal(
-    admissionRefusal(
-      testPod({ securityContext: { sysctls: [{ name: "kernel.msgmax", value: "1" }] } }),
-      [],
-      room,
-    )?.reason,
-    "SysctlForbidden",
-  );
-  t.equal(admissionRefusal(testPod({ os: { name: "linux" } }), [], room), undefined, "LC20");
-  t.equal(
-    admissionRefusal(testPod({ os: { name: "windows" } }), [], room)?.reason,
-    "PodOSNotSupported",
-    "LC20",
-  );
+  const term = (key: string, value: string) => ({
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key, operator: "In", values: [value] }] }],
+      },
+    },
+  });
+  const refusals: readonly (readonly [Pod, string | undefined, (readonly Pod[])?])[] = [
+    [guest({}), undefined],
+    [asks({ cpu: "600m" }), "OutOfcpu", [asks({ cpu: "600m" })]],
+    [asks({ memory: "2Gi" }), "OutOfmemory"],
+    [asks({ "ephemeral-storage": "2Gi" }), "OutOfephemeral-storage"],
+    [guest({}), "OutOfpods", [guest({}), guest({})]],
+    [guest({ nodeName: "node-b" }), "NodeName"],
+    [guest({ nodeSelector: { disk: "hdd" } }), "NodeAffinity"],
+    [guest({ affinity: term("disk", "hdd") }), "NodeAffinity"],
+    [guest({ affinity: term("disk", "ssd") }), undefined],
+    [testPod(), "TaintToleration"],
+    [port, "NodePorts", [port]],
+    [sysctl("kernel.msgmax"), "SysctlForbidden"],
+    [sysctl("net.ipv4.tcp_rmem", { hostNetwork: true }), "SysctlForbidden"],
+    [sysctl("kernel.shm_rmid_forced", { hostIPC: true }), "SysctlForbidden"],
+    [sysctl("kernel.shm_rmid_forced"), undefined],
+    [guest({ os: { name: "linux" } }), undefined],
+    [guest({ os: { name: "windows" } }), "PodOSNotSupported"],
+    [guest({ nodeSelector: { "kubernetes.io/os": "windows" } }), "PodOSSelectorNodeLabelDoesNotMatch"],
+  ];
+  for (const [pod, reason, others = []] of refusals) {
+    t.equal(admissionRefusal(pod, others, room)?.reason, reason, reason ?? JSON.stringify(pod.spec));
+  }
 });
 t.test("runAsNonRoot is checked against the image", async (t) => {
   const pod = testPod({ securityContext: { runAsNonRoot: true } });

@@ -7,8 +7,8 @@ import type {
   Toleration,
 } from "#api/generated/kubernetes.ts";
 import type { Resource } from "#api/meta.ts";
-import { matchesNodeSelection } from "../../scheduler/plan/node-affinity.ts";
-import { untolerated } from "../../scheduler/plan/tolerations.ts";
+import { matchesNodeSelection } from "#api/node-affinity.ts";
+import { untolerated } from "#api/tolerations.ts";
 import { controllerReference } from "./owners.ts";
 import { isPodAvailable, isPodFinished, isPodReady } from "./pod-state.ts";
 import { timeMs } from "./times.ts";

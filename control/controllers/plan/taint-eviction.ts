@@ -1,5 +1,5 @@
 import type { Node, Pod } from "#api/generated/kubernetes.ts";
-import { tolerates } from "../../scheduler/plan/tolerations.ts";
+import { tolerates } from "#api/tolerations.ts";
 import { timeMs } from "./times.ts";
 
 /**

@@ -1,8 +1,8 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
-import { preferredNodeWeight } from "./node-affinity.ts";
+import { preferredNodeWeight } from "#api/node-affinity.ts";
 import { type NodeInfo, withAssumed } from "./node-info.ts";
 import { podRequests } from "./pod-requests.ts";
-import { untolerated } from "./tolerations.ts";
+import { untolerated } from "#api/tolerations.ts";
 
 /** The best a node can get in one score. */
 export const maxScore = 100;

@@ -1,8 +1,8 @@
 import type { Pod, TopologySpreadConstraint } from "#api/generated/kubernetes.ts";
 import { matches, type Requirement, requirementsOf } from "#api/selectors.ts";
-import { matchesNodeSelection } from "./node-affinity.ts";
+import { matchesNodeSelection } from "#api/node-affinity.ts";
 import type { NodeInfo } from "./node-info.ts";
-import { untolerated } from "./tolerations.ts";
+import { untolerated } from "#api/tolerations.ts";
 
 const mismatch = "node(s) didn't match pod topology spread constraints";
 

@@ -1,4 +1,4 @@
-import type { Taint, Toleration } from "#api/generated/kubernetes.ts";
+import type { Taint, Toleration } from "./generated/kubernetes.ts";
 
 /** True when this toleration covers the taint. An empty key tolerates every key, an empty effect every effect. */
 export function tolerates(toleration: Toleration, taint: Taint): boolean {

@@ -1,5 +1,5 @@
-import type { Node, NodeSelectorRequirement, NodeSelectorTerm, Pod } from "#api/generated/kubernetes.ts";
-import { hasLabels } from "#api/selectors.ts";
+import type { Node, NodeSelectorRequirement, NodeSelectorTerm, Pod } from "./generated/kubernetes.ts";
+import { hasLabels } from "./selectors.ts";
 
 /** True when the node has the labels of `nodeSelector` and matches one of the required affinity's terms. */
 export function matchesNodeSelection(pod: Pod, node: Node): boolean {
