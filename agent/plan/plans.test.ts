@@ -311,6 +311,27 @@ t.test("PS4 PS6: a static Pod is named after its node and changes its uid with i
   );
   t.throws(() => staticPod({ kind: "Service" }, "f", "n", 0), /not a v1 Pod/);
 });
+t.test("PS2: a manifest that is wrong in one field is refused with that field", async (t) => {
+  const pod = (spec: object, metadata: object = {}): object => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web", ...metadata },
+    spec: { containers: [{ name: "a", image: "x" }], ...spec },
+  });
+  const cases: readonly (readonly [object, RegExp])[] = [
+    [pod({ containers: [null] }), /: spec\.containers\[0\] is no object/],
+    [pod({ containers: [{ name: "a", env: {} }] }), /: spec\.containers\[0\]\.env is no list/],
+    [pod({ hostNetwork: "yes" }), /: spec\.hostNetwork is neither true nor false/],
+    [pod({ terminationGracePeriodSeconds: 1.5 }), /: spec\.terminationGracePeriodSeconds is no number/],
+    [pod({ volumes: [{ name: "../../etc" }] }), /: spec\.volumes\[0\]\.name "\.\.\/\.\.\/etc" is no name/],
+    [pod({ initContainers: [{ name: "a" }] }), /: spec\.containers\[0\]\.name "a" is there twice/],
+    [pod({}, { namespace: "../.." }), /: metadata\.namespace/],
+    [pod({}, { uid: "../.." }), /: metadata\.uid/],
+  ];
+  for (const [manifest, message] of cases)
+    t.throws(() => staticPod(manifest, "/m/web.yaml", "node-a", 0), { message });
+});
+
 t.test("PS2: a null in a static Pod's manifest is a field that is absent", async (t) => {
   const containers = [{ name: "web", image: "a", resources: null, env: null }];
   const volumes = [{ name: "x", secret: null, emptyDir: {} }];

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Pod } from "#api/generated/kubernetes.ts";
+import { wrongInPod } from "./manifest-shape.ts";
 import { annotation } from "./names.ts";
 
 /** Why a manifest makes no static Pod. */
@@ -14,6 +15,8 @@ export class ManifestError extends Error {
 export function staticPod(written: unknown, file: string, nodeName: string, seenMs: number): Pod {
   const manifest = withoutNulls(written);
   if (!isPod(manifest)) throw new ManifestError(`cannot run "${file}": it is not a v1 Pod`);
+  const wrong = wrongInPod(manifest);
+  if (wrong !== undefined) throw new ManifestError(`cannot run "${file}": ${wrong}`);
   const name = manifest.metadata?.name ?? "";
   if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name))
     throw new ManifestError(`cannot run "${file}": metadata.name "${name}" is not a DNS-1123 name`);

@@ -1,5 +1,5 @@
 import type { ResourceDefinition } from "../../../model.ts";
-import { modelOf, modelUnder } from "../schema/schema.ts";
+import { modelOf, modelUnder } from "#api/schema.ts";
 
 /** Types that every group shares. */
 const shared: ReadonlySet<string> = new Set([

@@ -2,7 +2,7 @@ import type { ResourceDefinition } from "../../../model.ts";
 import type { Json } from "../json.ts";
 import { isAtomic, keysOf } from "../patch/field-set.ts";
 import { mergeRule } from "../patch/merge-keys.ts";
-import { type FieldType, modelOf, type SchemaField } from "../schema/schema.ts";
+import { type FieldType, modelOf, type SchemaField } from "#api/schema.ts";
 import { extraKinds, listModel } from "./definition-names.ts";
 
 /** OpenAPI 2 and 3 differ in where schemas live and in how a reference takes a description. */

@@ -1,6 +1,6 @@
 import { ApiError, badRequest } from "../../../api-error.ts";
 import { equal, isJson, type Json, list, record } from "../json.ts";
-import { type FieldType, modelOf } from "../schema/schema.ts";
+import { type FieldType, modelOf } from "#api/schema.ts";
 import {
   element,
   elementPath,

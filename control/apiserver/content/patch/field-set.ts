@@ -1,5 +1,5 @@
 import { isJson, type Json, list, record, scalar } from "../json.ts";
-import { type FieldType, modelOf } from "../schema/schema.ts";
+import { type FieldType, modelOf } from "#api/schema.ts";
 import { mergeRule } from "./merge-keys.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { ApiError } from "../../../api-error.ts";
 import { equal, isJson, type Json, list } from "../json.ts";
-import { modelOf, modelUnder } from "../schema/schema.ts";
+import { modelOf, modelUnder } from "#api/schema.ts";
 import { elementOrder } from "./element-order.ts";
 import { mergeRule } from "./merge-keys.ts";
 import { badPatch } from "./patch-errors.ts";

@@ -1,6 +1,6 @@
 import { ApiError, badRequest } from "../../../api-error.ts";
-import type { FieldType } from "../schema/schema.ts";
-import { modelOf } from "../schema/schema.ts";
+import type { FieldType } from "#api/schema.ts";
+import { modelOf } from "#api/schema.ts";
 import { isPointer } from "./pointers.ts";
 import { numbersOf } from "./numbers.ts";
 import { lastBytes, lastVarint, readFields, utf8, type WireField } from "./wire.ts";

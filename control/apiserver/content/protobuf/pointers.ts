@@ -1,4 +1,4 @@
-import { modelOf } from "../schema/schema.ts";
+import { modelOf } from "#api/schema.ts";
 
 /**
  * Scalar fields that are pointers in Go: on the wire they are absent or meant, so a zero in them says

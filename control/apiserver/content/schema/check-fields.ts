@@ -1,7 +1,7 @@
 import { type ApiError, badRequest } from "../../../api-error.ts";
 import { isJson, type Json } from "../json.ts";
 import { goTypeName, wrongType } from "./go-words.ts";
-import { type FieldType, modelOf } from "./schema.ts";
+import { type FieldType, modelOf } from "#api/schema.ts";
 
 export interface CheckedFields {
   /** The object without unknown fields and without nulls; as Go would read it. */

@@ -1,4 +1,4 @@
-import type { FieldType } from "./schema.ts";
+import type { FieldType } from "#api/schema.ts";
 
 /** The struct a model is in Go: `CoreV1Event` is `Event`, `V2MetricSpec` is `MetricSpec`. */
 export const goTypeName = (model: string): string =>

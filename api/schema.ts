@@ -1,4 +1,4 @@
-import generated from "#api/generated/schema.json" with { type: "json" };
+import generated from "./generated/schema.json" with { type: "json" };
 
 /** What stands at a place in an object. */
 export type FieldType =
