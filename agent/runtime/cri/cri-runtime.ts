@@ -28,7 +28,7 @@ import type { CriContainer, CriContainerStatus, CriImage, CriSandbox, CriSandbox
 import { followPull } from "./pull-progress.ts";
 import { askToStop } from "./stop-signal.ts";
 import { connectPort, connectProcess } from "./streaming.ts";
-import { containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
+import { authToCri, containerToCri, resourcesToCri, sandboxToCri } from "./to-cri.ts";
 
 /** kubelet's runtimeRequestTimeout: what a call may take that has no time of its own. */
 const callMs = 120_000;
@@ -304,7 +304,10 @@ export class CriRuntime implements Runtime {
     const stop = new AbortController();
     if (progress !== undefined) void followPull(this.#channel, progress, stop.signal);
     try {
-      const request = { image: { image, runtimeHandler }, ...(auth === undefined ? {} : { auth }) };
+      const request = {
+        image: { image, runtimeHandler },
+        ...(auth === undefined ? {} : { auth: authToCri(auth) }),
+      };
       return await this.#image<{ imageRef: string }>("PullImage", request, signal, 0);
     } catch (cause) {
       if (!(cause instanceof RuntimeError) || cause.code === "unavailable") throw cause;

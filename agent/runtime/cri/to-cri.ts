@@ -1,5 +1,6 @@
 import type {
   ContainerConfig,
+  ImageAuth,
   LinuxResources,
   Mount,
   NamespaceMode,
@@ -147,4 +148,12 @@ function podLabels(sandbox: SandboxConfig): Record<string, string> {
     "io.kubernetes.pod.namespace": sandbox.podNamespace,
     "io.kubernetes.pod.uid": sandbox.podUid,
   };
+}
+
+/**
+ * Credentials without the server they are for. They were chosen for the image's registry already, and containerd
+ * drops those whose address is not a whole URL of the very host, without a word (pkg/cri/server ParseAuth).
+ */
+export function authToCri(auth: ImageAuth): ImageAuth {
+  return { ...auth, serverAddress: "" };
 }
