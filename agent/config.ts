@@ -44,6 +44,12 @@ export interface AgentConfig {
   readonly allowedUnsafeSysctls: readonly string[];
   readonly imageGcHighThresholdPercent: number;
   readonly imageGcLowThresholdPercent: number;
+  readonly imageMinAgeMs: number;
+  /** 0 for no limit. */
+  readonly imageMaxAgeMs: number;
+  readonly pinnedImages: readonly string[];
+  /** Below zero for every one. */
+  readonly maxDeadContainers: number;
   readonly systemReservedMemoryBytes: number;
   readonly containerLogMaxSizeBytes: number;
   readonly containerLogMaxFiles: number;
@@ -259,6 +265,30 @@ export const flags: Flags<AgentConfig> = {
     parse: integer,
     default: "80",
     help: "disk use in percent down to which they are",
+  },
+  imageMinAgeMs: {
+    flag: "minimum-image-ttl-duration",
+    parse: duration,
+    default: "2m",
+    help: "age below which an unused image is never removed",
+  },
+  imageMaxAgeMs: {
+    flag: "image-maximum-gc-age",
+    parse: duration,
+    default: "0s",
+    help: "time unused after which an image is removed even with room on the disk, 0s for never",
+  },
+  pinnedImages: {
+    flag: "pinned-images",
+    parse: list,
+    default: "",
+    help: "images that are never removed, as tag, digest or id; a name ending in * stands for all it begins",
+  },
+  maxDeadContainers: {
+    flag: "maximum-dead-containers-per-container",
+    parse: (value) => (value === "-1" ? -1 : integer(value)),
+    default: "1",
+    help: "ended runs kept of each container besides its newest, for its logs; -1 for every one",
   },
   systemReservedMemoryBytes: {
     flag: "system-reserved-memory",

@@ -306,7 +306,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       async (within) => podCache?.run(within),
       async (within) => serviceCache?.run(within),
       (within) => keepNode(context, nodePorts, within),
-      (within) => collectImages(context, within),
+      (within) => collectImages(context, () => [...table.entries.values()].map(({ pod }) => pod), within),
       (within) => rotateLogs(context, within),
       (within) => serveHealth(config, view, within),
       async (within) => ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within),

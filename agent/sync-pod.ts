@@ -369,7 +369,7 @@ async function removeRun(
 }
 
 async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {
-  const dead = deadOf(entry.runtime);
+  const dead = deadOf(entry.runtime, context.config.maxDeadContainers);
   for (const id of dead.containers) {
     await unlinkLog(
       context,

@@ -1,14 +1,20 @@
 import type { PodRuntime } from "../model.ts";
 import { containerRecords } from "./container-records.ts";
 
-/** What may be removed of a Pod that goes on: runs before the last ended one, and sandboxes that were replaced. */
-export function deadOf(runtime: PodRuntime): {
+/**
+ * What may be removed of a Pod that goes on: ended runs beyond those kept, and sandboxes that were replaced.
+ * @param keep ended runs of each container besides its newest; below zero for all of them.
+ */
+export function deadOf(
+  runtime: PodRuntime,
+  keep: number,
+): {
   readonly containers: readonly string[];
   readonly sandboxes: readonly string[];
 } {
   const containers = [...containerRecords(runtime.containers).values()].flatMap(({ older }) =>
-    // One ended run is kept besides the newest, for `logs --previous` and lastState.
-    older.filter(({ state }) => state === "exited").slice(1),
+    // The newest of them is what `logs --previous` and lastState show.
+    keep < 0 ? [] : older.filter(({ state }) => state === "exited").slice(keep),
   );
   const removed = new Set(containers.map(({ id }) => id));
   const newest = runtime.sandboxes.toSorted(

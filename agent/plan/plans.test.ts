@@ -12,7 +12,6 @@ import { deadOf } from "./dead-containers.ts";
 import { probeGraceSeconds } from "./grace-period.ts";
 import { podHostname } from "./hostname.ts";
 import { hostsFile } from "./hosts-file.ts";
-import { imagesToRemove } from "./image-gc.ts";
 import { invalidImage, pullPolicyOf, registryOf } from "./image-name.ts";
 import { nodeStatus, parseTaint } from "./node-status.ts";
 import { endedRecord, testContainer, testPod, testRecord, testRuntime, testSandbox } from "./pod-fixtures.ts";
@@ -135,23 +134,6 @@ t.test("images: policy, registry, names that are none", async (t) => {
   t.equal(registryOf("localhost:5000/nginx"), "localhost:5000");
   t.match(invalidImage("Bad Image"), /invalid reference format/);
   t.equal(invalidImage("localhost:5000/a/b@sha256:00"), undefined);
-  const stored = (id: string, lastUsedMs: number) => ({
-    id,
-    sizeBytes: 10,
-    pinned: false,
-    lastUsedMs,
-    firstSeenMs: 0,
-  });
-  t.same(
-    imagesToRemove(
-      [stored("new", 9), stored("old", 1), stored("used", 0)],
-      new Set(["used"]),
-      { capacityBytes: 100, availableBytes: 10 },
-      { highPercent: 85, lowPercent: 80 },
-      200_000,
-    ),
-    ["old"],
-  );
 });
 t.test("PR8: probes count what comes in a row", async (t) => {
   const probe = { failureThreshold: 2, successThreshold: 1 };
@@ -241,19 +223,21 @@ t.test("runAsNonRoot is checked against the image", async (t) => {
     /breaks non-root policy/,
   );
 });
-t.test("GC1: one ended run is kept, and only the newest sandbox", async (t) => {
+t.test("GC1: as many ended runs are kept as the setting says, and only the newest sandbox", async (t) => {
   const runs = [
     testRecord("web", { attempt: 3 }),
     endedRecord("web", 1, { attempt: 2 }),
     endedRecord("web", 1, { attempt: 1 }),
     endedRecord("web", 1, { sandboxId: "old" }),
   ];
-  t.same(
-    deadOf(
-      testRuntime([testSandbox({ attempt: 1 }), testSandbox({ id: "old", state: "not-ready" })], ...runs),
-    ),
-    { containers: ["web-1", "web-0"], sandboxes: ["old"] },
+  const runtime = testRuntime(
+    [testSandbox({ attempt: 1 }), testSandbox({ id: "old", state: "not-ready" })],
+    ...runs,
   );
+  t.same(deadOf(runtime, 1), { containers: ["web-1", "web-0"], sandboxes: ["old"] });
+  t.same(deadOf(runtime, 0), { containers: ["web-2", "web-1", "web-0"], sandboxes: ["old"] });
+  t.same(deadOf(runtime, 2).containers, ["web-0"]);
+  t.same(deadOf(runtime, -1), { containers: [], sandboxes: [] }, "a kept run keeps its sandbox");
 });
 t.test(
   "a hostname may be the whole name or another altogether, within the kernel's 64 characters",
