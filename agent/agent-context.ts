@@ -5,6 +5,7 @@ import type { Clock } from "#lib/clock.ts";
 import type { Log } from "#lib/log.ts";
 import type { CgroupMounts } from "#linux/cgroup.ts";
 import type { AgentConfig } from "./config.ts";
+import type { CredentialPlugins } from "./images/credential-plugins.ts";
 import type { ImagePuller } from "./images/image-puller.ts";
 import type { DownwardFacts } from "./plan/downward.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
@@ -25,6 +26,7 @@ export interface AgentContext {
   readonly refs: ObjectRefs;
   readonly tokens: ServiceAccountTokens;
   readonly puller: ImagePuller;
+  readonly plugins: CredentialPlugins;
   readonly prober: Prober;
   readonly cgroups: CgroupMounts | undefined;
   readonly cgroupDriver: "cgroupfs" | "systemd";

@@ -44,6 +44,9 @@ export interface AgentConfig {
   readonly allowedUnsafeSysctls: readonly string[];
   readonly imageGcHighThresholdPercent: number;
   readonly imageGcLowThresholdPercent: number;
+  /** "" for no credential providers. */
+  readonly imageCredentialProviderConfig: string;
+  readonly imageCredentialProviderBinDir: string;
   readonly imageMinAgeMs: number;
   /** 0 for no limit. */
   readonly imageMaxAgeMs: number;
@@ -265,6 +268,18 @@ export const flags: Flags<AgentConfig> = {
     parse: integer,
     default: "80",
     help: "disk use in percent down to which they are",
+  },
+  imageCredentialProviderConfig: {
+    flag: "image-credential-provider-config",
+    parse: text,
+    default: "",
+    help: "file that names programs which know credentials for images",
+  },
+  imageCredentialProviderBinDir: {
+    flag: "image-credential-provider-bin-dir",
+    parse: text,
+    default: "",
+    help: "directory of those programs",
   },
   imageMinAgeMs: {
     flag: "minimum-image-ttl-duration",

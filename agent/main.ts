@@ -23,6 +23,7 @@ import { rotateLogs } from "./apply/rotate-logs.ts";
 import type { AgentConfig } from "./config.ts";
 import { serveHealth } from "./health-server.ts";
 import { collectImages } from "./images/collect-images.ts";
+import { CredentialPlugins } from "./images/credential-plugins.ts";
 import { ImagePuller } from "./images/image-puller.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
@@ -161,6 +162,11 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       perSecond: config.registryPullQps,
       burst: config.registryBurst,
     }),
+    plugins: await CredentialPlugins.open(
+      config.imageCredentialProviderConfig,
+      config.imageCredentialProviderBinDir,
+      { clock, log },
+    ),
     prober: new Prober({
       runtime,
       clock,

@@ -228,7 +228,9 @@ function pullImage(
           // A class that is not there is the sandbox's failure to tell.
           runtimeHandler: await handlerOf(context, entry, context.signal).catch(() => ""),
           credentials: async (signal) =>
-            credentialsFor(image, await pullSecrets(context, pod, signal), context.config.rootDir),
+            credentialsFor(image, await pullSecrets(context, pod, signal), context.config.rootDir, () =>
+              context.plugins.credentials(image, signal),
+            ),
           tell: (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
         },
         context.signal,

@@ -4,11 +4,15 @@ import type { Secret } from "#api/generated/kubernetes.ts";
 import { registryOf } from "../plan/image-name.ts";
 import type { ImageAuth } from "../runtime/runtime.ts";
 
-/** Credentials for an image, most specific first: the Pod's pull secrets, then the node's own file. */
+/**
+ * Credentials for an image: the Pod's pull secrets, what the node's plugins answer, then the node's own files; of one
+ * source the most specific first.
+ */
 export async function credentialsFor(
   image: string,
   secrets: readonly Secret[],
   rootDir: string,
+  fromPlugins: () => Promise<readonly ImageAuth[]> = async () => [],
 ): Promise<readonly ImageAuth[]> {
   const found: ImageAuth[] = [];
   for (const secret of secrets) {
@@ -17,6 +21,7 @@ export async function credentialsFor(
     if (modern !== undefined) found.push(...matching(image, authsOf(decode(modern), "auths")));
     else if (legacy !== undefined) found.push(...matching(image, authsOf(decode(legacy), undefined)));
   }
+  found.push(...(await fromPlugins()));
   for (const file of [path.join(rootDir, "config.json"), "/root/.docker/config.json"]) {
     const text = await readFile(file, "utf8").catch(() => undefined);
     if (text !== undefined) found.push(...matching(image, authsOf(text, "auths")));

@@ -1,0 +1,157 @@
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { parse } from "yaml";
+import type { Clock } from "#lib/clock.ts";
+import { duration } from "#lib/flags.ts";
+import { errorText, type Log } from "#lib/log.ts";
+import { type CredentialProvider, credentialProviders } from "../plan/credential-provider-config.ts";
+import { matchesImage } from "../plan/image-glob.ts";
+import { registryOf } from "../plan/image-name.ts";
+import type { ImageAuth } from "../runtime/runtime.ts";
+
+const runMs = 60_000;
+const maxOutputBytes = 1024 * 1024;
+const maxCached = 256;
+
+interface Answer {
+  readonly auth: ReadonlyMap<string, ImageAuth>;
+  readonly cacheKeyType: string;
+  readonly cacheMs: number;
+}
+
+/** What plugins stand on. */
+export interface PluginPorts {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Credentials from programs on the node, by the kubelet's protocol (KEP-2133): the request goes in on standard input,
+ * the answer comes out on standard output, and is remembered for as long as it says.
+ */
+export class CredentialPlugins {
+  readonly #providers: readonly CredentialProvider[];
+  readonly #folder: string;
+  readonly #ports: PluginPorts;
+  readonly #cache = new Map<string, { readonly auth: Answer["auth"]; readonly untilMs: number }>();
+
+  private constructor(providers: readonly CredentialProvider[], folder: string, ports: PluginPorts) {
+    this.#providers = providers;
+    this.#folder = folder;
+    this.#ports = ports;
+  }
+
+  /** @param file "" for no providers. @throws Error when the file is none. */
+  static async open(file: string, folder: string, ports: PluginPorts): Promise<CredentialPlugins> {
+    if (file === "") return new CredentialPlugins([], folder, ports);
+    try {
+      const value: unknown = parse(await readFile(file, "utf8"));
+      return new CredentialPlugins(credentialProviders(value), folder, ports);
+    } catch (cause) {
+      throw new Error(`cannot use "${file}" of --image-credential-provider-config: ${errorText(cause)}`, {
+        cause,
+      });
+    }
+  }
+
+  /** What the providers of this image answer, the longest pattern first. One that fails is logged and passed over. */
+  async credentials(image: string, signal: AbortSignal): Promise<readonly ImageAuth[]> {
+    const registry = registryOf(image);
+    const full = image.startsWith(`${registry}/`) ? image : `${registry}/${image}`;
+    const found: ImageAuth[] = [];
+    for (const provider of this.#providers) {
+      if (!provider.matchImages.some((pattern) => matchesImage(pattern, full))) continue;
+      try {
+        const auth = this.#cached(provider, full) ?? (await this.#ask(provider, full, signal));
+        const matching = [...auth].filter(([pattern]) => matchesImage(pattern, full));
+        found.push(...matching.toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([, one]) => one));
+      } catch (cause) {
+        signal.throwIfAborted();
+        const data = { provider: provider.name, image, cause: errorText(cause) };
+        this.#ports.log.warn("a credential provider failed", data);
+      }
+    }
+    return found;
+  }
+
+  #cached({ name }: CredentialProvider, image: string): Answer["auth"] | undefined {
+    const now = this.#ports.clock.monotonicMs();
+    for (const type of ["Image", "Registry", "Global"]) {
+      const known = this.#cache.get(cacheKey(name, type, image));
+      if (known !== undefined && known.untilMs > now) return known.auth;
+    }
+    return undefined;
+  }
+
+  async #ask(provider: CredentialProvider, image: string, signal: AbortSignal): Promise<Answer["auth"]> {
+    const request = { apiVersion: provider.apiVersion, kind: "CredentialProviderRequest", image };
+    const program = path.join(this.#folder, provider.name);
+    const output = await run(program, provider, JSON.stringify(request), signal);
+    const { auth, cacheKeyType, cacheMs } = readAnswer(output, provider);
+    if (cacheMs > 0) {
+      const oldest = this.#cache.keys().next();
+      if (this.#cache.size >= maxCached && oldest.done !== true) this.#cache.delete(oldest.value);
+      const untilMs = this.#ports.clock.monotonicMs() + cacheMs;
+      this.#cache.set(cacheKey(provider.name, cacheKeyType, image), { auth, untilMs });
+    }
+    return auth;
+  }
+}
+
+function cacheKey(provider: string, type: string, image: string): string {
+  const what = type === "Image" ? image : type === "Registry" ? registryOf(image) : "";
+  return JSON.stringify([provider, type, what]);
+}
+
+/** Its standard error is for people and goes into the message of a failure, cut short. */
+function run(
+  program: string,
+  { args, env }: CredentialProvider,
+  input: string,
+  signal: AbortSignal,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      env: { ...process.env, ...env },
+      timeout: runMs,
+      maxBuffer: maxOutputBytes,
+      killSignal: "SIGKILL",
+      signal,
+    } as const;
+    const child = execFile(program, [...args], options, (cause, stdout, stderr) => {
+      if (cause === null) resolve(stdout);
+      else
+        reject(new Error(`${cause.message.split("\n", 1)[0]}: ${stderr.slice(0, 1_000).trim()}`, { cause }));
+    });
+    child.stdin?.on("error", () => undefined); // it may end without reading
+    child.stdin?.end(input);
+  });
+}
+
+function readAnswer(output: string, provider: CredentialProvider): Answer {
+  const value: unknown = JSON.parse(output);
+  const answer = isRecord(value) ? value : {};
+  if (answer["kind"] !== "CredentialProviderResponse" || answer["apiVersion"] !== provider.apiVersion)
+    throw new Error(`it did not answer with a CredentialProviderResponse of ${provider.apiVersion}`);
+  const { cacheKeyType, cacheDuration, auth } = answer;
+  if (cacheKeyType !== "Image" && cacheKeyType !== "Registry" && cacheKeyType !== "Global")
+    throw new Error("its cacheKeyType must be Image, Registry or Global");
+  return {
+    cacheKeyType,
+    cacheMs: typeof cacheDuration === "string" ? duration(cacheDuration) : provider.defaultCacheMs,
+    auth: new Map(
+      Object.entries(isRecord(auth) ? auth : {}).flatMap(([pattern, one]) => {
+        if (!isRecord(one)) return [];
+        const { username, password } = one;
+        return typeof username === "string" && typeof password === "string"
+          ? [[pattern, { username, password }] as const]
+          : [];
+      }),
+    ),
+  };
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
