@@ -4,13 +4,21 @@ import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { errorText } from "#lib/log.ts";
+import { isMissing } from "#lib/read-if-there.ts";
 import type { AgentContext } from "../agent-context.ts";
+import type { AgentConfig } from "../config.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 const everyMs = 10_000;
 
+/** What rotation needs of the agent. */
+export interface RotationPorts extends Pick<AgentContext, "runtime" | "clock" | "log"> {
+  readonly config: Pick<AgentConfig, "containerLogMaxSizeBytes" | "containerLogMaxFiles">;
+}
+
 /** Rotates the logs of running containers that grew too long, until the signal. Docker rotates its own. */
-export async function rotateLogs(context: AgentContext, signal: AbortSignal): Promise<void> {
-  const { runtime, clock, log, config } = context;
+export async function rotateLogs(ports: RotationPorts, signal: AbortSignal): Promise<void> {
+  const { runtime, clock, log, config } = ports;
   if (runtime.name === "docker") return;
   while (!signal.aborted) {
     await clock.sleep(everyMs, signal).catch(() => undefined);
@@ -23,6 +31,8 @@ export async function rotateLogs(context: AgentContext, signal: AbortSignal): Pr
         if (size <= config.containerLogMaxSizeBytes) continue;
         await rotate(logPath, config.containerLogMaxFiles, clock.now(), () => runtime.reopenLog(id, signal));
       } catch (cause) {
+        // An agent that ended between the rename and the reopening left the runtime writing into the old file.
+        if (isMissing(cause) && (await reopened(runtime, id, signal))) continue;
         if (!signal.aborted) log.warn("cannot rotate a log", { logPath, cause: errorText(cause) });
       }
     }
@@ -57,6 +67,13 @@ export async function rotate(
     await rename(`${file}.tmp`, `${file}.gz`);
     await rm(file);
   }
+}
+
+async function reopened(runtime: Runtime, id: string, signal: AbortSignal): Promise<boolean> {
+  return await runtime.reopenLog(id, signal).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Rotated files of a log, oldest first. */

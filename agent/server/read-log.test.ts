@@ -12,7 +12,7 @@ import { readLog } from "./read-log.ts";
 const signal = AbortSignal.timeout(20_000);
 const stamp = (second: number): string => `2026-01-01T00:00:0${second}.000000001Z`;
 
-t.test("a line of CRI or of Docker is read, and nonsense is not", async (t) => {
+t.test("LG2 LG4: a line of CRI or of Docker is read, and nonsense is not", async (t) => {
   const read = (line: string): unknown => {
     const entry = parseLogLine(Buffer.from(line));
     return entry === undefined ? undefined : [entry.stream, entry.text.toString()];
@@ -26,7 +26,7 @@ t.test("a line of CRI or of Docker is read, and nonsense is not", async (t) => {
   t.equal(read('{"log":"a'), undefined);
 });
 
-t.test("what a reader asks for is what it gets", async (t) => {
+t.test("agent §2.4: what a reader asks for is what it gets", async (t) => {
   const file = await logFile(t, [
     `${stamp(1)} stdout F one`,
     `${stamp(2)} stderr F two`,
@@ -57,7 +57,7 @@ t.test("what a reader asks for is what it gets", async (t) => {
   }
 });
 
-t.test("the tail of a large file is found without reading it all", async (t) => {
+t.test("agent §2.4: the tail of a large file is found without reading it all", async (t) => {
   const lines = Array.from({ length: 20_000 }, (_, index) => `${stamp(1)} stdout F line ${index}`);
   const file = await logFile(t, lines);
   const options = parseLogOptions(new URLSearchParams("tailLines=5000"), 0);
@@ -67,7 +67,7 @@ t.test("the tail of a large file is found without reading it all", async (t) => 
   t.equal(text.trimEnd().split("\n").length, 5_000);
 });
 
-t.test("a followed log goes on through a rotation and ends with the container", async (t) => {
+t.test("LG3 agent §2.4: a followed log goes on through a rotation and ends with the container", async (t) => {
   const file = await logFile(t, [`${stamp(1)} stdout F before`]);
   let running = true;
   const options = parseLogOptions(new URLSearchParams("follow=true"), 0);
@@ -91,7 +91,7 @@ t.test("a followed log goes on through a rotation and ends with the container", 
   t.equal(text, "before\nmore\ncut short\nlast of the old\nfirst of the new\n");
 });
 
-t.test("options that cannot be are refused", async (t) => {
+t.test("agent §2.4: options that cannot be are refused", async (t) => {
   const status = (query: string): number => {
     try {
       parseLogOptions(new URLSearchParams(query), 0);

@@ -17,7 +17,7 @@ const script = "cat; echo bad >&2; exit 3";
 const exec = `/exec/default/web/main?${execQuery}&command=${encodeURIComponent(script)}`;
 
 for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
-  t.test(`exec over SPDY speaks ${protocol}`, async (t) => {
+  t.test(`agent §2.3: exec over SPDY speaks ${protocol}`, async (t) => {
     await using node = await testNode();
     const { session, protocol: chosen } = await connectSpdy(
       `http://${node.host}${exec}`,
@@ -48,7 +48,7 @@ t.test("a client without a protocol in common is refused", async (t) => {
 });
 
 for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io"]) {
-  t.test(`exec over WebSocket speaks ${protocol}`, async (t) => {
+  t.test(`agent §2.3: exec over WebSocket speaks ${protocol}`, async (t) => {
     await using node = await testNode();
     const path = exec.replace(encodeURIComponent("cat; "), "");
     const socket = new WebSocket(`ws://${node.host}${protocol.startsWith("v5") ? exec : path}`, protocol);
@@ -74,7 +74,7 @@ for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channe
   });
 }
 
-t.test("port-forward carries several connections over one session", async (t) => {
+t.test("agent §2.3: port-forward carries several connections over one session", async (t) => {
   await using node = await testNode();
   const path = `${node.host}/portForward/default/web`;
   const { session } = await connectSpdy(`http://${path}`, ["portforward.k8s.io"], node.signal);
@@ -93,7 +93,7 @@ t.test("port-forward carries several connections over one session", async (t) =>
   await session.closed;
 });
 
-t.test("port-forward over WebSocket channels names each port first", async (t) => {
+t.test("agent §2.3: port-forward over WebSocket channels names each port first", async (t) => {
   await using node = await testNode();
   const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=8080`, "v4.channel.k8s.io");
   const messages: Buffer[] = [];
