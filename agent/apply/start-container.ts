@@ -189,6 +189,12 @@ async function mountSources(
       );
     const hostPath = volumePath(context.config.rootDir, pod, volume) ?? "";
     if (volume.image !== undefined) {
+      // Mounting the whole image where a part was asked for would be another Pod than the one written.
+      if ((mount.subPath ?? "") !== "" || (mount.subPathExpr ?? "") !== "")
+        throw new StartError(
+          "CreateContainerConfigError",
+          `volumeMount "${mount.name}" of container "${container.name}": subPath of an image volume is not supported by this node`,
+        );
       sources.push({ hostPath: "", image: volume.image.reference ?? "" });
       continue;
     }

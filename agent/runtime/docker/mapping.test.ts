@@ -175,3 +175,13 @@ t.test("stdout and stderr are taken apart however the bytes are cut", async (t) 
     t.equal(Buffer.from(error).toString(), "error");
   }
 });
+
+t.test("VO16: an image volume is refused by name, not mounted as something else", async (t) => {
+  const [mount] = container.mounts;
+  if (mount === undefined) throw new Error("the container has a mount");
+  const mounts = [{ ...mount, hostPath: "", image: "registry.example/data:1" }];
+  t.throws(() => containerToDocker({ ...container, mounts }, sandbox, "s"), {
+    code: "unsupported",
+    message: /image "registry\.example\/data:1" at "\/c"/,
+  });
+});

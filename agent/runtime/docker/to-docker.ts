@@ -7,6 +7,7 @@ import type {
   SandboxConfig,
   SecurityContext,
 } from "../runtime.ts";
+import { RuntimeError } from "../runtime.ts";
 import { dockerLabel, toDockerLabels } from "./labels.ts";
 import { formatName, sandboxContainerName } from "./names.ts";
 
@@ -53,6 +54,13 @@ export function containerToDocker(
   sandboxId: string,
 ): ContainerCreateOptions {
   const { security } = config;
+  const image = config.mounts.find((mount) => mount.image !== undefined);
+  if (image !== undefined) {
+    throw new RuntimeError(
+      "unsupported",
+      `cannot mount image "${image.image}" at "${image.containerPath}": Docker has no image volumes; use a runtime that speaks CRI and has them`,
+    );
+  }
   const user = userOf(security);
   const labels = { ...config.labels, ...podLabels(sandbox) };
   return {
