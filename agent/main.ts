@@ -274,6 +274,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     log,
     dirty: (uid: string): void => (table.entries.has(uid) ? dirty.add(uid) : relister.ask()),
     relist: (): void => relister.ask(),
+    broke: (): void => state.lookNow(),
   };
   const staticPorts = {
     nodeName,

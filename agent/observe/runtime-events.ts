@@ -11,6 +11,8 @@ export interface RuntimeEventPorts {
   readonly dirty: (podUid: string) => void;
   /** Anything may have changed: look at everything. */
   readonly relist: () => void;
+  /** The stream of events broke: the runtime may be away. */
+  readonly broke: () => void;
 }
 
 /** containerd's events run ahead of what its CRI part tells: one more look, soon after, sees what the first missed. */
@@ -45,6 +47,7 @@ export async function followRuntime(ports: RuntimeEventPorts, signal: AbortSigna
       }
     } catch (cause) {
       if (signal.aborted) return;
+      ports.broke();
       ports.log.warn("runtime events broke off", { cause: errorText(cause), retryInMs: waitMs });
     }
     await ports.clock.sleep(waitMs, signal).catch(() => undefined);

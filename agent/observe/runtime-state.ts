@@ -10,6 +10,7 @@ export class RuntimeState {
   readonly #clock: Clock;
   #status: RuntimeStatus | undefined;
   #version: string | undefined;
+  #wanted = Promise.withResolvers<void>();
 
   constructor(runtime: Runtime, clock: Clock) {
     this.#runtime = runtime;
@@ -61,12 +62,18 @@ export class RuntimeState {
     );
   }
 
+  /** Something is wrong with it: do not wait for the next look. */
+  lookNow(): void {
+    this.#wanted.resolve();
+  }
+
   /** Keeps asking until the signal. @param wellMs time between two looks at a runtime that is well. */
   async follow(wellMs: number, changed: () => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      this.#wanted = Promise.withResolvers<void>();
       if (await this.refresh(signal)) changed();
       const waitMs = this.troubles.length === 0 ? wellMs : notReadyPollMs;
-      await this.#clock.sleep(waitMs, signal).catch(() => undefined);
+      await Promise.race([this.#wanted.promise, this.#clock.sleep(waitMs, signal).catch(() => undefined)]);
     }
   }
 }

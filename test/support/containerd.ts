@@ -10,6 +10,8 @@ export interface TestContainerd extends AsyncDisposable {
   readonly endpoint: string;
   readonly directory: string;
   readonly netns: string;
+  /** Kills the daemon and starts it again; what runs in its shims runs on. @param meanwhile what happens in between. */
+  restart(meanwhile: () => Promise<void>): Promise<void>;
 }
 
 /** Starts one; it is stopped and everything of it removed on disposal. Needs root. */
@@ -24,13 +26,17 @@ export async function testContainerd(name: string): Promise<TestContainerd> {
   await writeFile(config, configText(directory, cniDir));
   await run("nsenter", `--net=/run/netns/${netns}`, "ip", "link", "set", "lo", "up");
   const log: string[] = [];
-  const daemon = spawn("nsenter", [`--net=/run/netns/${netns}`, "containerd", "--config", config], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  daemon.stderr.on("data", (chunk: Buffer) => {
-    log.push(chunk.toString("utf8"));
-    if (log.length > 500) log.shift();
-  });
+  const start = (): ChildProcess => {
+    const child = spawn("nsenter", [`--net=/run/netns/${netns}`, "containerd", "--config", config], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      log.push(chunk.toString("utf8"));
+      if (log.length > 500) log.shift();
+    });
+    return child;
+  };
+  let daemon = start();
   const socket = path.join(directory, "containerd.sock");
   const stop = async (): Promise<void> => {
     await removeSandboxes(`unix://${socket}`).catch(() => {}); // shims and network namespaces go with them
@@ -50,7 +56,13 @@ export async function testContainerd(name: string): Promise<TestContainerd> {
     await stop();
     throw new Error(`containerd did not start:\n${log.join("").slice(-4_000)}`, { cause });
   }
-  return { endpoint: `unix://${socket}`, directory, netns, [Symbol.asyncDispose]: stop };
+  const restart = async (meanwhile: () => Promise<void>): Promise<void> => {
+    await killProcess(daemon);
+    await meanwhile();
+    daemon = start();
+    await waitForSocket(socket, daemon);
+  };
+  return { endpoint: `unix://${socket}`, directory, netns, restart, [Symbol.asyncDispose]: stop };
 }
 
 /** Asks a process to end, and makes it. */
@@ -61,6 +73,13 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
   await ended;
   clearTimeout(timer);
+}
+
+/** Ends a process without a word. */
+export async function killProcess(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await ended;
 }
 
 /** Waits until a daemon listens. @throws when it ended instead. */

@@ -252,7 +252,9 @@ export class CriRuntime implements Runtime {
       0,
     )
       .catch((cause: unknown) => {
-        if (late?.aborted !== true) throw cause;
+        // A runtime that is being restarted says nothing: it was not the command that took too long.
+        const isAway = cause instanceof RuntimeError && cause.code === "unavailable";
+        if (late?.aborted !== true || isAway) throw cause;
         return undefined;
       })
       .finally(() => {

@@ -255,13 +255,20 @@ export class DockerRuntime implements Runtime {
       signal,
     );
     const timeout = options.timeoutMs === 0 ? undefined : AbortSignal.timeout(options.timeoutMs);
+    let away: unknown;
     const stop = async (): Promise<void> => {
-      const { Pid: pid, Running: isRunning } = await inspect();
-      // Docker cannot end what it runs by exec; the pid it tells is the machine's, and leads a group of its own.
-      if (isRunning && pid > 0) process.kill(-pid, "SIGKILL");
+      try {
+        const { Pid: pid, Running: isRunning } = await inspect();
+        if (!isRunning || pid === 0) throw new Error("Docker does not run it, and does not tell its end");
+        // Docker cannot end what it runs by exec; the pid it tells is the machine's, and leads a group of its own.
+        process.kill(-pid, "SIGKILL");
+      } catch (cause) {
+        // Docker is away; or the command has ended, and a Docker that is about to go does not tell.
+        away = cause;
+      }
       socket.destroy();
     };
-    const onEnd = (): void => void stop().catch(() => socket.destroy());
+    const onEnd = (): void => void stop();
     timeout?.addEventListener("abort", onEnd, { once: true });
     signal.addEventListener("abort", onEnd, { once: true });
     const output = demultiplex(socket);
@@ -272,12 +279,19 @@ export class DockerRuntime implements Runtime {
     timeout?.removeEventListener("abort", onEnd);
     signal.removeEventListener("abort", onEnd);
     signal.throwIfAborted();
+    // A Docker that is being restarted says nothing: it was not the command that took too long.
+    if (away !== undefined) throw toRuntimeError(`run "${command.join(" ")}"`, away);
     if (timeout?.aborted === true)
       throw new RuntimeError(
         "timeout",
         `cannot run "${command.join(" ")}": it did not end in ${options.timeoutMs} ms`,
       );
-    return { exitCode: await exitCodeOf(inspect, signal), stdout, stderr };
+    const exitCode = await exitCodeOf(inspect, signal);
+    // Docker's own words in place of the command's: what it stands on had gone before the command began.
+    if (exitCode !== 0 && Buffer.from(stdout).toString("utf8").endsWith(": unavailable\r\n")) {
+      throw new RuntimeError("unavailable", `cannot run "${command.join(" ")}": Docker is going away`);
+    }
+    return { exitCode, stdout, stderr };
   }
 
   async exec(
