@@ -9,6 +9,10 @@ export interface AgentConfig {
   /** "" for no static Pods. */
   readonly staticPodPath: string;
   readonly fileCheckMs: number;
+  /** "" for no static Pods from there. */
+  readonly staticPodUrl: string;
+  readonly staticPodUrlHeaders: Readonly<Record<string, string>>;
+  readonly httpCheckMs: number;
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
   readonly resolvConf: string;
@@ -89,6 +93,24 @@ export const flags: Flags<AgentConfig> = {
     parse: duration,
     default: "20s",
     help: "time between two full scans of the static Pods",
+  },
+  staticPodUrl: {
+    flag: "manifest-url",
+    parse: text,
+    default: "",
+    help: "URL that serves static Pods: a Pod or a PodList",
+  },
+  staticPodUrlHeaders: {
+    flag: "manifest-url-header",
+    parse: headers,
+    default: "",
+    help: "headers to ask that URL with, as name:value,name:value",
+  },
+  httpCheckMs: {
+    flag: "http-check-frequency",
+    parse: duration,
+    default: "20s",
+    help: "time between two looks at that URL",
   },
   clusterDns: {
     flag: "cluster-dns",
@@ -330,4 +352,13 @@ function restartPeriod(value: string): number {
   const ms = duration(value);
   if (ms < 1_000 || ms > 300_000) throw new Error("want a duration from 1s to 5m");
   return ms;
+}
+
+function headers(value: string): Readonly<Record<string, string>> {
+  const pairs = list(value).map((pair) => {
+    const [, name = "", content = ""] = /^([^:\s]+):\s*(.*)$/.exec(pair) ?? [];
+    if (name === "") throw new Error(`want name:value, not "${pair}"`);
+    return [name, content] as const;
+  });
+  return Object.fromEntries(pairs);
 }

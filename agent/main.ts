@@ -33,6 +33,8 @@ import { followRuntime } from "./observe/runtime-events.ts";
 import { RuntimeState } from "./observe/runtime-state.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { followStaticPods } from "./observe/static-pods.ts";
+import { StaticSources } from "./observe/static-sources.ts";
+import { followStaticUrl } from "./observe/static-url.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
 import { parseResolvConf } from "./plan/resolv-conf.ts";
@@ -118,7 +120,13 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
 
   let hostIps = config.nodeIp.length > 0 ? config.nodeIp : await localAddresses();
   let node: Node | undefined;
-  let staticSeen = config.staticPodPath === "";
+  const statics = new StaticSources(
+    [...(config.staticPodPath === "" ? [] : ["file"]), ...(config.staticPodUrl === "" ? [] : ["http"])],
+    (found, completes) => {
+      table.staticChanged(found);
+      if (completes) relister.ask();
+    },
+  );
   let nodeChanged = Promise.withResolvers<void>();
   const use = await readNodeUse(config.rootDir);
   const allocatable = allocatableOf(facts, use, config.systemReservedMemoryBytes);
@@ -195,7 +203,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   );
 
   const apiComplete = (): boolean => podCache?.view.state === "complete";
-  const isComplete = (): boolean => staticSeen && (podCache === undefined || apiComplete());
+  const isComplete = (): boolean => statics.complete && (podCache === undefined || apiComplete());
   const view = agentView(context, table, () =>
     state.troubles.find((trouble) => /runtime is down/.test(trouble)),
   );
@@ -276,16 +284,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     relist: (): void => relister.ask(),
     broke: (): void => state.lookNow(),
   };
-  const staticPorts = {
-    nodeName,
-    clock,
-    log,
-    changed: (found: readonly Pod[]): void => {
-      table.staticChanged(found);
-      if (!staticSeen) relister.ask();
-      staticSeen = true;
-    },
-  };
+  const staticPorts = { nodeName, clock, log };
 
   podCache?.subscribe((key, now, before) => table.apiChanged(key, now, before));
   podCache?.synced(running).then(() => relister.ask(), noMatter);
@@ -308,7 +307,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => followRuntime(runtimePorts, within),
       async (within) => {
         if (config.staticPodPath === "") return;
-        await followStaticPods(config.staticPodPath, config.fileCheckMs, staticPorts, within);
+        const file = { ...staticPorts, changed: (found: readonly Pod[]) => statics.tell("file", found) };
+        await followStaticPods(config.staticPodPath, config.fileCheckMs, file, within);
+      },
+      async (within) => {
+        if (config.staticPodUrl === "") return;
+        const source = { url: config.staticPodUrl, headers: config.staticPodUrlHeaders };
+        const http = { ...staticPorts, changed: (found: readonly Pod[]) => statics.tell("http", found) };
+        await followStaticUrl(source, config.httpCheckMs, http, within);
       },
       async (within) => podCache?.run(within),
       async (within) => serviceCache?.run(within),

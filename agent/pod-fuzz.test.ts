@@ -24,7 +24,7 @@ t.test("PS2: no mutated manifest is half read, and every refusal names a field",
   const ran = await fuzz(10_000, 30_000, (random) => {
     const manifest = mutateValue(random, random.pick(podSeeds));
     try {
-      const pod = staticPod(manifest, "/manifests/web.yaml", "node-a", 0);
+      const pod = staticPod(manifest, { kind: "file", place: "/manifests/web.yaml" }, "node-a", 0);
       taken += 1;
       qosClass(pod);
     } catch (cause) {

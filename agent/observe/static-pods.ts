@@ -67,7 +67,12 @@ async function scan(place: string, known: Map<string, Pod>, ports: StaticPodPort
       const { size } = await stat(file);
       if (size > maxManifestBytes)
         throw new Error(`cannot run "${file}": it is larger than ${maxManifestBytes} bytes`);
-      const pod = staticPod(parse(await readFile(file, "utf8")), file, ports.nodeName, ports.clock.now());
+      const pod = staticPod(
+        parse(await readFile(file, "utf8")),
+        { kind: "file", place: file },
+        ports.nodeName,
+        ports.clock.now(),
+      );
       const before = known.get(file);
       found.set(file, before?.metadata?.uid === pod.metadata?.uid && before !== undefined ? before : pod);
     } catch (cause) {

@@ -17,7 +17,7 @@ export const annotation = {
   containerHash: "io.keelson.container.hash",
   /** The wait after this container's end, in milliseconds: crash back-off that survives a restart of the agent. */
   backoffMs: "io.keelson.container.backoff-ms",
-  /** Where a Pod came from: `api` or `file`. */
+  /** Where a Pod came from: `api`, `file` or `http`. */
   source: "kubernetes.io/config.source",
   sourceHash: "kubernetes.io/config.hash",
   sourceSeen: "kubernetes.io/config.seen",

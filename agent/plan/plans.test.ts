@@ -256,6 +256,8 @@ t.test("a Pod on the host's network has the node's hosts file and what it adds",
     "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\n# Entries added by HostAliases.\n192.0.2.7\tone\ttwo\n",
   );
 });
+const web = { kind: "file", place: "/m/web.yaml" } as const;
+
 t.test("PS4 PS6: a static Pod is named after its node and changes its uid with its text", async (t) => {
   const manifest = {
     apiVersion: "v1",
@@ -263,7 +265,7 @@ t.test("PS4 PS6: a static Pod is named after its node and changes its uid with i
     metadata: { name: "web" },
     spec: { containers: [{ name: "web", image: "a" }] },
   };
-  const pod = staticPod(manifest, "/m/web.yaml", "node-a", 0);
+  const pod = staticPod(manifest, web, "node-a", 0);
   t.match(pod, {
     metadata: {
       name: "web-node-a",
@@ -272,14 +274,10 @@ t.test("PS4 PS6: a static Pod is named after its node and changes its uid with i
     },
     spec: { nodeName: "node-a", restartPolicy: "Always" },
   });
-  t.equal(staticPod(manifest, "/m/web.yaml", "node-a", 9).metadata?.uid, pod.metadata?.uid);
+  t.equal(staticPod(manifest, web, "node-a", 9).metadata?.uid, pod.metadata?.uid);
   t.not(
-    staticPod(
-      { ...manifest, spec: { containers: [{ name: "web", image: "b" }] } },
-      "/m/web.yaml",
-      "node-a",
-      0,
-    ).metadata?.uid,
+    staticPod({ ...manifest, spec: { containers: [{ name: "web", image: "b" }] } }, web, "node-a", 0).metadata
+      ?.uid,
     pod.metadata?.uid,
   );
   t.ok(isMirror(mirrorPod(pod, { name: "node-a", uid: "n" })));
@@ -287,13 +285,13 @@ t.test("PS4 PS6: a static Pod is named after its node and changes its uid with i
     () =>
       staticPod(
         { ...manifest, spec: { ...manifest.spec, volumes: [{ name: "x", secret: { secretName: "s" } }] } },
-        "f",
+        web,
         "n",
         0,
       ),
     /may not reference secrets/,
   );
-  t.throws(() => staticPod({ kind: "Service" }, "f", "n", 0), /not a v1 Pod/);
+  t.throws(() => staticPod({ kind: "Service" }, web, "n", 0), /not a v1 Pod/);
 });
 t.test("PS2: a manifest that is wrong in one field is refused with that field", async (t) => {
   const pod = (spec: object, metadata: object = {}): object => ({
@@ -312,8 +310,7 @@ t.test("PS2: a manifest that is wrong in one field is refused with that field", 
     [pod({}, { namespace: "../.." }), /: metadata\.namespace/],
     [pod({}, { uid: "../.." }), /: metadata\.uid/],
   ];
-  for (const [manifest, message] of cases)
-    t.throws(() => staticPod(manifest, "/m/web.yaml", "node-a", 0), { message });
+  for (const [manifest, message] of cases) t.throws(() => staticPod(manifest, web, "node-a", 0), { message });
 });
 
 t.test("PS2: a null in a static Pod's manifest is a field that is absent", async (t) => {
@@ -325,7 +322,7 @@ t.test("PS2: a null in a static Pod's manifest is a field that is absent", async
     metadata: { name: "web", creationTimestamp: null, annotations: null },
     spec: { priority: null, restartPolicy: null, containers, volumes },
   };
-  const { spec, metadata } = staticPod(manifest, "/m/web.yaml", "node-a", 0);
+  const { spec, metadata } = staticPod(manifest, web, "node-a", 0);
   t.match(spec, { restartPolicy: "Always", containers: [{ name: "web" }] });
   t.notMatch(JSON.stringify({ spec, metadata }), /null/);
 });

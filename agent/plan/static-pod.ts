@@ -8,11 +8,28 @@ export class ManifestError extends Error {
   override readonly name = "ManifestError";
 }
 
+/** Where a manifest was found: a file's path, or a URL. */
+export interface ManifestSource {
+  readonly kind: "file" | "http";
+  readonly place: string;
+}
+
+/** The Pods of a `PodList` or `List`, or the one thing that the document is. */
+export function manifestsOf(document: unknown): readonly unknown[] {
+  if (typeof document !== "object" || document === null || !("items" in document)) return [document];
+  if (!("kind" in document) || (document.kind !== "PodList" && document.kind !== "List")) return [document];
+  if (!Array.isArray(document.items)) throw new ManifestError("cannot run the list: its items are no list");
+  // The items of a typed list may leave their kind out.
+  const items: readonly unknown[] = document.items;
+  return items.map((item) => (typeof item === "object" ? { kind: "Pod", apiVersion: "v1", ...item } : item));
+}
+
 /**
  * A static Pod from a parsed manifest: named after the node, with a uid that changes whenever the manifest does.
  * @throws {ManifestError} for anything but one Pod, or a Pod that refers to objects of the API.
  */
-export function staticPod(written: unknown, file: string, nodeName: string, seenMs: number): Pod {
+export function staticPod(written: unknown, from: ManifestSource, nodeName: string, seenMs: number): Pod {
+  const file = from.place;
   const manifest = withoutNulls(written);
   if (!isPod(manifest)) throw new ManifestError(`cannot run "${file}": it is not a v1 Pod`);
   const wrong = wrongInPod(manifest);
@@ -39,7 +56,7 @@ export function staticPod(written: unknown, file: string, nodeName: string, seen
       uid: given !== undefined && given !== "" ? given : hash,
       annotations: {
         ...manifest.metadata?.annotations,
-        [annotation.source]: "file",
+        [annotation.source]: from.kind,
         [annotation.sourceHash]: hash,
         [annotation.sourceSeen]: new Date(seenMs).toISOString(),
       },

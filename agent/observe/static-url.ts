@@ -1,0 +1,67 @@
+import { parse } from "yaml";
+import type { Pod } from "#api/generated/kubernetes.ts";
+import { errorText } from "#lib/log.ts";
+import { manifestsOf, staticPod } from "../plan/static-pod.ts";
+import type { StaticPodPorts } from "./static-pods.ts";
+
+/** Largest answer that is read, in bytes. */
+const maxAnswerBytes = 10 * 1024 * 1024;
+/** How long the server may take, in milliseconds. */
+const answerMs = 10_000;
+
+/** Where manifests are served, and with what headers they are asked for. */
+export interface StaticUrl {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * Asks for the manifest behind the URL, a Pod or a PodList, at once and then every `everyMs` until the signal. An
+ * answer that cannot be used, or none, changes nothing: what was served last goes on.
+ */
+export async function followStaticUrl(
+  source: StaticUrl,
+  everyMs: number,
+  ports: StaticPodPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, log, nodeName } = ports;
+  let before: string | undefined;
+  let said = "";
+  while (!signal.aborted) {
+    try {
+      const answer = await read(source, signal);
+      if (answer !== before) {
+        const seenMs = clock.now();
+        const found: Pod[] = manifestsOf(parse(answer)).map((manifest) =>
+          staticPod(manifest, { kind: "http", place: source.url }, nodeName, seenMs),
+        );
+        ports.changed(found);
+        before = answer;
+      }
+      said = "";
+    } catch (cause) {
+      if (signal.aborted) return;
+      const why = errorText(cause);
+      if (why !== said) log.warn("cannot read static pods", { url: source.url, cause: why });
+      said = why;
+    }
+    await clock.sleep(everyMs, signal).catch(() => undefined);
+  }
+}
+
+async function read({ url, headers }: StaticUrl, signal: AbortSignal): Promise<string> {
+  const within = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+  const response = await fetch(url, { headers, signal: within });
+  if (response.status !== 200) throw new Error(`cannot use "${url}": it answered ${response.status}`);
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of response.body ?? []) {
+    bytes += part.length;
+    if (bytes > maxAnswerBytes)
+      throw new Error(`cannot use "${url}": it is larger than ${maxAnswerBytes} bytes`);
+    parts.push(part);
+  }
+  if (bytes === 0) throw new Error(`cannot use "${url}": the answer is empty`);
+  return Buffer.concat(parts).toString("utf8");
+}
