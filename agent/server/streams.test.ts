@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
@@ -73,6 +73,25 @@ for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channe
     else t.match(got[3], /exit status 3/);
   });
 }
+
+t.test("agent §2.3: a WebSocket handshake that is none is answered 400, and the request ends", async (t) => {
+  await using node = await testNode();
+  const handshakes: readonly Readonly<Record<string, string>>[] = [
+    { "sec-websocket-version": "13" },
+    { "sec-websocket-version": "13", "sec-websocket-key": "short" },
+    { "sec-websocket-version": "7", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" },
+  ];
+  for (const more of handshakes) {
+    const headers = { connection: "Upgrade", upgrade: "websocket", ...more };
+    const sent = request(`http://${node.host}${exec}`, { headers, agent: false });
+    sent.end();
+    const [response] = (await once(sent, "response")) as [IncomingMessage];
+    t.equal(response.statusCode, 400, JSON.stringify(more));
+    t.equal(response.statusMessage, "no", "answered by the server, not behind its back");
+    response.resume();
+    await once(response, "close");
+  }
+});
 
 t.test("agent §2.3: port-forward carries several connections over one session", async (t) => {
   await using node = await testNode();

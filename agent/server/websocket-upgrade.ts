@@ -21,7 +21,7 @@ export function offeredSubprotocols(request: IncomingMessage): readonly string[]
 
 /**
  * Answers an upgrade to WebSocket with the client's best protocol that is served.
- * @throws {HttpError} 400 when none of the offered ones is.
+ * @throws {HttpError} 400 when none of the offered ones is, and for a handshake that is none.
  */
 export async function upgradeToWebSocket(
   request: IncomingMessage,
@@ -44,7 +44,12 @@ export async function upgradeToWebSocket(
   server.on("headers", (headers) => {
     if (protocol !== "") headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
   });
-  const { promise, resolve } = Promise.withResolvers<WebSocket>();
+  const { promise, resolve, reject } = Promise.withResolvers<WebSocket>();
+  // `ws` calls back for a good handshake only; with this listener it leaves the answer to a bad one to us.
+  server.on("wsClientError", (cause) =>
+    reject(new HttpError(400, `bad handshake: ${cause.message}`, { cause })),
+  );
+  socket.once("close", () => reject(new HttpError(400, "the client left during the handshake")));
   server.handleUpgrade(request, socket, head, resolve);
   return { webSocket: await promise, protocol };
 }
