@@ -1,9 +1,8 @@
-import { milliValue, quantityValue } from "#api/quantity.ts";
-import type { Container, Node, Pod } from "#api/generated/kubernetes.ts";
+import type { Node, Pod } from "#api/generated/kubernetes.ts";
 import { matchesNodeSelection } from "#api/node-affinity.ts";
+import { amountsOf, podRequests } from "#api/pod-requests.ts";
 import { untolerated } from "#api/tolerations.ts";
 import type { PodVerdict } from "../model.ts";
-import { requestsOf } from "./qos.ts";
 import { portMappings } from "./sandbox-config.ts";
 
 /** What a Pod has to fit into. */
@@ -66,45 +65,32 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
   if (others.length + 1 > room.pods) return outOf("pods", 1, others.length, room.pods);
   const own = podRequests(pod);
   const used = others.map(podRequests);
-  for (const { name, of, capacity } of [
-    { name: "cpu", of: "cpuMilli", capacity: room.cpuMilli },
-    { name: "memory", of: "memoryBytes", capacity: room.memoryBytes },
-    { name: "ephemeral-storage", of: "ephemeralStorageBytes", capacity: room.ephemeralStorageBytes },
-  ] as const) {
-    const taken = used.reduce((sum, one) => sum + one[of], 0);
-    if (own[of] > 0 && taken + own[of] > capacity) return outOf(name, own[of], taken, capacity);
+  for (const [name, capacity] of capacities(room)) {
+    const wanted = own[name] ?? 0;
+    const taken = used.reduce((sum, one) => sum + (one[name] ?? 0), 0);
+    if (wanted > 0 && taken + wanted > capacity) return outOf(name, wanted, taken, capacity);
   }
   return undefined;
 }
 
-/** What a Pod takes of the node: app containers and sidecars together, or one init container when that is more. */
-interface Requests {
-  readonly cpuMilli: number;
-  readonly memoryBytes: number;
-  readonly ephemeralStorageBytes: number;
-}
-
-function podRequests(pod: Pod): Requests {
-  const inits = pod.spec?.initContainers ?? [];
-  const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === "Always";
-  const long = [...(pod.spec?.containers ?? []), ...inits.filter(isSidecar)];
-  const short = inits.filter((container) => !isSidecar(container));
-  const overhead = pod.spec?.overhead ?? {};
-  const most = (of: (container: Container) => number): number =>
-    Math.max(
-      long.reduce((sum, container) => sum + of(container), 0),
-      ...short.map(of),
-    );
-  return {
-    cpuMilli:
-      most(({ resources }) => requestsOf(resources).cpuMilli ?? 0) + milliValue(overhead["cpu"] ?? "0"),
-    memoryBytes:
-      most(({ resources }) => requestsOf(resources).memoryBytes ?? 0) +
-      quantityValue(overhead["memory"] ?? "0"),
-    ephemeralStorageBytes:
-      most(({ resources }) => quantityValue(resources?.requests?.["ephemeral-storage"] ?? "0")) +
-      quantityValue(overhead["ephemeral-storage"] ?? "0"),
-  };
+/**
+ * What the node has to give, by resource, in the order in which the kubelet looks. A resource that the node does
+ * not name is absent and refuses nobody: what offers it may not have told of it yet.
+ */
+function capacities(room: NodeRoom): readonly (readonly [string, number])[] {
+  const {
+    cpu: _cpu,
+    memory: _memory,
+    "ephemeral-storage": _disk,
+    pods: _pods,
+    ...others
+  } = amountsOf(room.node.status?.allocatable);
+  return [
+    ["cpu", room.cpuMilli],
+    ["memory", room.memoryBytes],
+    ["ephemeral-storage", room.ephemeralStorageBytes],
+    ...Object.entries(others),
+  ];
 }
 
 /** Whether the Pod belongs on another node. Static Pods tolerate everything that would turn them out. */

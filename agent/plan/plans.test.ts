@@ -170,6 +170,7 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
           { key: "full", effect: "NoSchedule" },
         ],
       },
+      status: { allocatable: { cpu: "9", "hugepages-2Mi": "4Mi", "vendor.example/disc": "2" } },
     },
     allowedUnsafeSysctls: [],
   };
@@ -194,6 +195,25 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
     [asks({ cpu: "600m" }), "OutOfcpu", [asks({ cpu: "600m" })]],
     [asks({ memory: "2Gi" }), "OutOfmemory"],
     [asks({ "ephemeral-storage": "2Gi" }), "OutOfephemeral-storage"],
+    [asks({ "vendor.example/disc": "1" }), undefined, [asks({ "vendor.example/disc": "1" })]],
+    [
+      asks({ "vendor.example/disc": "2" }),
+      "OutOfvendor.example/disc",
+      [asks({ "vendor.example/disc": "1" })],
+    ],
+    [asks({ "vendor.example/unknown": "1" }), undefined],
+    [asks({ "hugepages-2Mi": "6Mi" }), "OutOfhugepages-2Mi"],
+    [guest({ resources: { requests: { cpu: "2" } } }), "OutOfcpu"],
+    [guest({ overhead: { cpu: "2" } }), "OutOfcpu"],
+    [
+      guest({
+        initContainers: [
+          testContainer("proxy", { restartPolicy: "Always", resources: { requests: { cpu: "600m" } } }),
+          testContainer("setup", { resources: { requests: { cpu: "600m" } } }),
+        ],
+      }),
+      "OutOfcpu",
+    ],
     [guest({}), "OutOfpods", [guest({}), guest({})]],
     [guest({ nodeName: "node-b" }), "NodeName"],
     [guest({ nodeSelector: { disk: "hdd" } }), "NodeAffinity"],

@@ -2,7 +2,7 @@ import type { Pod } from "#api/generated/kubernetes.ts";
 import { hostPortsOf, portsConflict } from "./host-ports.ts";
 import { matchesNodeSelection } from "#api/node-affinity.ts";
 import type { NodeInfo } from "./node-info.ts";
-import { podRequests } from "./pod-requests.ts";
+import { podRequests } from "#api/pod-requests.ts";
 import { untolerated } from "#api/tolerations.ts";
 
 /** Why a node cannot take the pod. */

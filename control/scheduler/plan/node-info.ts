@@ -1,6 +1,9 @@
 import type { Node, Pod } from "#api/generated/kubernetes.ts";
+import { type Amounts, amountsOf, plusAmounts, podRequests } from "#api/pod-requests.ts";
 import { type HostPort, hostPortsOf } from "./host-ports.ts";
-import { type Amounts, amountsOf, assumedRequests, plusAmounts, podRequests } from "./pod-requests.ts";
+
+/** What a pod without requests counts as when nodes are compared, so that such pods spread too. */
+const assumedRequests: Amounts = { cpu: 100, memory: 200 * 1024 * 1024 };
 
 /** A node and what is placed on it. Never changed in place: each change makes the next one. */
 export interface NodeInfo {

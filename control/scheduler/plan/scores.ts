@@ -1,7 +1,7 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { preferredNodeWeight } from "#api/node-affinity.ts";
 import { type NodeInfo, withAssumed } from "./node-info.ts";
-import { podRequests } from "./pod-requests.ts";
+import { podRequests } from "#api/pod-requests.ts";
 import { untolerated } from "#api/tolerations.ts";
 
 /** The best a node can get in one score. */

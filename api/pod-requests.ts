@@ -1,11 +1,8 @@
-import type { Container, Pod } from "#api/generated/kubernetes.ts";
-import { milliValue, quantityValue } from "#api/quantity.ts";
+import type { Container, Pod } from "./generated/kubernetes.ts";
+import { milliValue, quantityValue } from "./quantity.ts";
 
 /** Amounts by resource name: CPU in thousandths of a core, everything else in whole units (bytes, counts). */
 export type Amounts = Readonly<Record<string, number>>;
-
-/** What a pod without requests counts as when nodes are compared, so that such pods spread too. */
-export const assumedRequests: Amounts = { cpu: 100, memory: 200 * 1024 * 1024 };
 
 /** Reads quantities as {@link Amounts}. */
 export function amountsOf(quantities: Readonly<Record<string, string>> | undefined): Amounts {
