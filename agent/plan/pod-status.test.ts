@@ -303,3 +303,9 @@ t.test("LC17: what a Pod's containers said last takes 12 KiB together", async (t
   const first = status(more, testRuntime([up], ...ended)).containerStatuses?.[0];
   t.equal(first?.state?.terminated?.message?.length, 3_072);
 });
+
+t.test("IM7: a container's imageID is the digest that runs, not the tag that was asked for", async (t) => {
+  const imageRef = `registry.example/web@sha256:${"1".repeat(64)}`;
+  const runtime = testRuntime([up], testRecord("web", { image: "registry.example/web:1", imageRef }));
+  t.equal(status(testPod(), runtime).containerStatuses?.[0]?.imageID, imageRef);
+});
