@@ -78,7 +78,8 @@ async function create(
   const { spec, sandbox } = action;
   const { container } = spec;
   const image = entry.images.get(container.name);
-  const refusal = rootRefusal(pod, container, image?.state === "present" ? image.user : {});
+  const imageUser = image?.state === "present" ? image.user : {};
+  const refusal = rootRefusal(pod, container, imageUser);
   if (refusal !== undefined) throw new StartError("CreateContainerConfigError", refusal);
   const env = variables(context, entry, container, sandbox);
   const directory = podDirectory(context.config.rootDir, entry.uid);
@@ -101,6 +102,7 @@ async function create(
     hostsFile: await writeHosts(context, entry, sandbox, directory),
     terminationFile,
     resources: containerResources(pod, container, context.node.memoryBytes, context.node.minOomScoreAdj),
+    imageUser,
     seccompDefault: context.config.seccompDefault,
     seccompRoot: path.join(context.config.rootDir, "seccomp"),
     pid: pidMode(entry, spec),

@@ -3,7 +3,9 @@ import { matchesNodeSelection } from "#api/node-affinity.ts";
 import { amountsOf, podRequests } from "#api/pod-requests.ts";
 import { untolerated } from "#api/tolerations.ts";
 import type { PodVerdict } from "../model.ts";
+import { sysctlRefusal } from "./pod-sysctls.ts";
 import { portMappings } from "./sandbox-config.ts";
+import { securityRefusal } from "./security-refusal.ts";
 
 /** What a Pod has to fit into. */
 export interface NodeRoom {
@@ -15,21 +17,6 @@ export interface NodeRoom {
   readonly node: Node;
   readonly allowedUnsafeSysctls: readonly string[];
 }
-
-const safeSysctls = [
-  "kernel.shm_rmid_forced",
-  "net.ipv4.ip_local_port_range",
-  "net.ipv4.ip_unprivileged_port_start",
-  "net.ipv4.tcp_syncookies",
-  "net.ipv4.ping_group_range",
-  "net.ipv4.ip_local_reserved_ports",
-  "net.ipv4.tcp_keepalive_time",
-  "net.ipv4.tcp_fin_timeout",
-  "net.ipv4.tcp_keepalive_intvl",
-  "net.ipv4.tcp_keepalive_probes",
-  "net.ipv4.tcp_rmem",
-  "net.ipv4.tcp_wmem",
-];
 
 /**
  * Whether a Pod that was bound to this node may run here.
@@ -47,15 +34,10 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
     );
   const misplaced = placement(pod, room.node);
   if (misplaced !== undefined) return misplaced;
-  for (const { name } of pod.spec?.securityContext?.sysctls ?? []) {
-    if (!mayUse(name, room.allowedUnsafeSysctls))
-      return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowlisted`);
-    // They would change the node itself.
-    if (pod.spec?.hostNetwork === true && name.startsWith("net."))
-      return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowed with host net enabled`);
-    if (pod.spec?.hostIPC === true && isIpc(name))
-      return refused("SysctlForbidden", `forbidden sysctl: "${name}" not allowed with host ipc enabled`);
-  }
+  const sysctl = sysctlRefusal(pod, room.allowedUnsafeSysctls);
+  if (sysctl !== undefined) return refused("SysctlForbidden", sysctl);
+  const insecure = securityRefusal(pod);
+  if (insecure !== undefined) return refused(insecure.reason, insecure.message);
   const taken = new Set(others.flatMap(hostPorts));
   if (hostPorts(pod).some((port) => taken.has(port)))
     return refused(
@@ -111,10 +93,6 @@ function placement(pod: Pod, node: Node): PodVerdict | undefined {
   return undefined;
 }
 
-function isIpc(sysctl: string): boolean {
-  return /^(kernel\.(shm|msg|sem)|fs\.mqueue\.)/.test(sysctl);
-}
-
 function hostPorts(pod: Pod): readonly string[] {
   const own =
     pod.spec?.hostNetwork === true
@@ -123,15 +101,6 @@ function hostPorts(pod: Pod): readonly string[] {
         )
       : [];
   return [...own, ...portMappings(pod).map(({ protocol, hostPort }) => `${protocol}/${hostPort}`)];
-}
-
-function mayUse(name: string, allowed: readonly string[]): boolean {
-  return (
-    safeSysctls.includes(name) ||
-    allowed.some((pattern) =>
-      pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern,
-    )
-  );
 }
 
 function outOf(resource: string, requested: number, used: number, capacity: number): PodVerdict {

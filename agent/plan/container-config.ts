@@ -6,7 +6,7 @@ import type { SpecContainer } from "./containers-of.ts";
 import { expand } from "./expand.ts";
 import { annotation, label } from "./names.ts";
 import { podLabels } from "./sandbox-config.ts";
-import { containerSecurity } from "./security-context.ts";
+import { containerSecurity, type ImageUser } from "./security-context.ts";
 
 /** What a container is configured from besides its spec. */
 export interface ContainerInput {
@@ -20,6 +20,7 @@ export interface ContainerInput {
   readonly hostsFile: string;
   readonly terminationFile: string;
   readonly resources: LinuxResources;
+  readonly imageUser: ImageUser;
   readonly seccompDefault: boolean;
   readonly seccompRoot: string;
   readonly pid: NamespaceMode;
@@ -65,7 +66,7 @@ export function containerConfig(
     tty: container.tty === true,
     ...(stopSignal === undefined ? {} : { stopSignal }),
     resources: input.resources,
-    security: containerSecurity(pod, container, input.seccompDefault, input.seccompRoot),
+    security: containerSecurity(pod, container, input.imageUser, input.seccompDefault, input.seccompRoot),
     pid: input.pid,
   };
 }

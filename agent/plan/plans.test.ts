@@ -18,7 +18,7 @@ import { endedRecord, testContainer, testPod, testRecord, testRuntime, testSandb
 import { firstTally, portNumber, tally } from "./probe-verdict.ts";
 import { qosClass } from "./qos.ts";
 import { parseResolvConf, podDns } from "./resolv-conf.ts";
-import { rootRefusal } from "./security-context.ts";
+import { containerSecurity, rootRefusal } from "./security-context.ts";
 import { isMirror, mirrorPod, staticPod } from "./static-pod.ts";
 import { statusPatch } from "./status-patch.ts";
 import { volumeFiles } from "./volume-files.ts";
@@ -156,7 +156,7 @@ t.test("PR2: the grace period of a probe is its own, else its Pod's", async (t) 
   t.equal(probeGraceSeconds(pod, own, "liveness"), 3);
   t.equal(probeGraceSeconds(pod, own, "startup"), 20);
 });
-t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t) => {
+t.test("LC19 LC20 SC1 SC3 SC5 SC6 SC7: a Pod that does not fit is refused by name", async (t) => {
   const room = {
     cpuMilli: 1_000,
     memoryBytes: 1024 ** 3,
@@ -172,7 +172,7 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
       },
       status: { allocatable: { cpu: "9", "hugepages-2Mi": "4Mi", "vendor.example/disc": "2" } },
     },
-    allowedUnsafeSysctls: [],
+    allowedUnsafeSysctls: ["net.core.*"],
   };
   const guest = (spec: Partial<PodSpec>): Pod =>
     testPod({ tolerations: [{ key: "gone", operator: "Exists" }], ...spec });
@@ -183,6 +183,7 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
   const port = guest({
     containers: [testContainer("web", { ports: [{ containerPort: 80, hostPort: 8080 }] })],
   });
+  const profile = (localhostProfile: string) => ({ type: "Localhost", localhostProfile });
   const term = (key: string, value: string) => ({
     nodeAffinity: {
       requiredDuringSchedulingIgnoredDuringExecution: {
@@ -225,6 +226,22 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
     [sysctl("net.ipv4.tcp_rmem", { hostNetwork: true }), "SysctlForbidden"],
     [sysctl("kernel.shm_rmid_forced", { hostIPC: true }), "SysctlForbidden"],
     [sysctl("kernel.shm_rmid_forced"), undefined],
+    [sysctl("net/ipv4/tcp_syncookies"), undefined],
+    [sysctl("net/ipv4/tcp_syncookies", { hostNetwork: true }), "SysctlForbidden"],
+    [sysctl("net/core/somaxconn"), undefined],
+    [guest({ hostUsers: false }), "PodFeatureUnsupported"],
+    [
+      guest({ securityContext: { supplementalGroupsPolicy: "Strict" } }),
+      "SupplementalGroupsPolicyNotSupported",
+    ],
+    [guest({ securityContext: { seccompProfile: profile("a/b.json") } }), undefined],
+    [guest({ securityContext: { seccompProfile: profile("../../etc/shadow") } }), "UnexpectedAdmissionError"],
+    [
+      guest({
+        containers: [testContainer("web", { securityContext: { seccompProfile: profile("/etc/a") } })],
+      }),
+      "UnexpectedAdmissionError",
+    ],
     [guest({ os: { name: "linux" } }), undefined],
     [guest({ os: { name: "windows" } }), "PodOSNotSupported"],
     [guest({ nodeSelector: { "kubernetes.io/os": "windows" } }), "PodOSSelectorNodeLabelDoesNotMatch"],
@@ -233,7 +250,16 @@ t.test("LC19 LC20 SC5 SC7: a Pod that does not fit is refused by name", async (t
     t.equal(admissionRefusal(pod, others, room)?.reason, reason, reason ?? JSON.stringify(pod.spec));
   }
 });
-t.test("runAsNonRoot is checked against the image", async (t) => {
+t.test("SC1: a group without a user goes with the image's user", async (t) => {
+  const grouped = testPod({ securityContext: { runAsGroup: 7 } });
+  const of = (pod: Pod, image: object) =>
+    containerSecurity(pod, testContainer("web"), image, false, "/seccomp");
+  t.match(of(grouped, { uid: 5 }), { runAsUser: 5, runAsGroup: 7 });
+  t.match(of(grouped, { name: "www" }), { runAsUserName: "www", runAsGroup: 7 });
+  t.match(of(grouped, {}), { runAsUser: 0, runAsGroup: 7 });
+  t.equal(of(testPod(), { uid: 5 }).runAsUser, undefined, "the runtime knows the image's user and its group");
+});
+t.test("SC1: runAsNonRoot is checked against the image", async (t) => {
   const pod = testPod({ securityContext: { runAsNonRoot: true } });
   t.match(rootRefusal(pod, testContainer("web"), {}), /image will run as root/);
   t.match(rootRefusal(pod, testContainer("web"), { name: "www" }), /non-numeric user \(www\)/);

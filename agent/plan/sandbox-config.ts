@@ -2,6 +2,7 @@ import type { Pod } from "#api/generated/kubernetes.ts";
 import type { PortMapping, SandboxConfig } from "../runtime/runtime.ts";
 import { annotation, label } from "./names.ts";
 import type { DnsConfig } from "./resolv-conf.ts";
+import { podSysctls } from "./pod-sysctls.ts";
 import { sandboxSecurity } from "./security-context.ts";
 
 /** What a sandbox is configured from besides its Pod. */
@@ -36,9 +37,7 @@ export function sandboxConfig(pod: Pod, input: SandboxInput): SandboxConfig {
     network,
     pid: spec?.hostPID === true ? "node" : spec?.shareProcessNamespace === true ? "pod" : "container",
     ipc: spec?.hostIPC === true ? "node" : "pod",
-    sysctls: Object.fromEntries(
-      (spec?.securityContext?.sysctls ?? []).map(({ name, value }) => [name, value]),
-    ),
+    sysctls: podSysctls(pod),
     security: sandboxSecurity(pod, input.seccompRoot),
   };
 }

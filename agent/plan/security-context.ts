@@ -32,11 +32,12 @@ export interface ImageUser {
 
 /**
  * What the kernel is told about a container's process: the container's word before the Pod's.
- * @param fsGroup added to the supplemental groups.
+ * @param image its user goes with a group that the Pod gives without one.
  */
 export function containerSecurity(
   pod: Pod,
   container: Container,
+  image: ImageUser,
   seccompDefault: boolean,
   seccompRoot: string,
 ): SecurityContext {
@@ -57,7 +58,7 @@ export function containerSecurity(
   const unmasked = own.procMount === "Unmasked" || privileged;
   return {
     privileged,
-    ...(runAsUser === undefined ? {} : { runAsUser }),
+    ...(runAsUser === undefined ? (runAsGroup === undefined ? {} : userOf(image)) : { runAsUser }),
     ...(runAsGroup === undefined ? {} : { runAsGroup }),
     ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
     readonlyRootfs: own.readOnlyRootFilesystem === true,
@@ -70,6 +71,12 @@ export function containerSecurity(
     maskedPaths: unmasked ? [] : maskedPaths,
     readonlyPaths: unmasked ? [] : readonlyPaths,
   };
+}
+
+/** A group alone is refused by runtimes, or lost: it goes with the image's own user. */
+function userOf({ uid, name }: ImageUser): Pick<SecurityContext, "runAsUser" | "runAsUserName"> {
+  if (uid !== undefined) return { runAsUser: uid };
+  return name === undefined || name === "" ? { runAsUser: 0 } : { runAsUserName: name };
 }
 
 /** Why a container may not run as the user it would get; undefined when it may. */
