@@ -13,6 +13,7 @@
 import { spawn } from "node:child_process";
 import { glob } from "node:fs/promises";
 import path from "node:path";
+import { inspect } from "node:util";
 import { Parser } from "tap-parser";
 
 const root = path.join(import.meta.dirname, "..");
@@ -132,7 +133,7 @@ function watch(parser: Parser, names: readonly string[], failures: string[]): vo
     else {
       totals.failed += 1;
       failures.push(
-        `${[...names, result.name].join(" > ")}\n${JSON.stringify(result.diag ?? {}, undefined, 1)}`,
+        `${[...names, result.name].join(" > ")}\n${inspect(result.diag ?? {}, { depth: 8, maxStringLength: 20_000, breakLength: 110 })}`,
       );
     }
   });

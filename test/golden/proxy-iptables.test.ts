@@ -126,8 +126,8 @@ t.test("ip6tables takes the rules of the other family", { skip }, async (t) => {
     new Map(),
     isServiceChain,
   );
-  const run = (...args: string[]) =>
-    execFileSync("nsenter", [`--net=/run/netns/${name}`, ...args], { input: script, encoding: "utf8" });
-  run("ip6tables-restore", "-w", "5", "--noflush", "--counters");
-  t.match(run("ip6tables-save", "-t", "nat"), /--to-destination \[fd00:3::1\]:80/);
+  const run = (input: string, ...args: string[]) =>
+    execFileSync("nsenter", [`--net=/run/netns/${name}`, ...args], { input, encoding: "utf8" });
+  run(script, "ip6tables-restore", "-w", "5", "--noflush", "--counters");
+  t.match(run("", "ip6tables-save", "-t", "nat"), /--to-destination \[fd00:3::1\]:80/);
 });

@@ -31,10 +31,10 @@ t.test("the kernel takes them", { skip: !isRoot && "needs root: sudo make test" 
   const name = `kpx-portals-${process.pid}`;
   execFileSync("ip", ["netns", "add", name]);
   t.teardown(() => void execFileSync("ip", ["netns", "del", name]));
-  const run = (...args: string[]) =>
-    execFileSync("nsenter", [`--net=/run/netns/${name}`, ...args], { input: full, encoding: "utf8" });
-  run("iptables-restore", "-w", "5", "--noflush", "--counters", "--test");
-  run("iptables-restore", "-w", "5", "--noflush", "--counters");
-  const jumps = run("iptables", "-t", "nat", "-S", "PREROUTING").match(/-j \S+/g);
+  const run = (input: string, ...args: string[]) =>
+    execFileSync("nsenter", [`--net=/run/netns/${name}`, ...args], { input, encoding: "utf8" });
+  run(full, "iptables-restore", "-w", "5", "--noflush", "--counters", "--test");
+  run(full, "iptables-restore", "-w", "5", "--noflush", "--counters");
+  const jumps = run("", "iptables", "-t", "nat", "-S", "PREROUTING").match(/-j \S+/g);
   t.same(jumps, ["-j KUBE-PORTALS-CONTAINER", "-j KUBE-NODEPORT-CONTAINER"], "portals first, NodePorts last");
 });
