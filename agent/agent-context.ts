@@ -13,6 +13,7 @@ import type { Prober } from "./probes/prober.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { ObjectRefs } from "./volumes/object-refs.ts";
 import type { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
+import type { Volumes } from "./volumes/volumes.ts";
 
 /** What the steps of a Pod use, put together once by main.ts. */
 export interface AgentContext {
@@ -25,6 +26,7 @@ export interface AgentContext {
   readonly log: Log;
   readonly refs: ObjectRefs;
   readonly tokens: ServiceAccountTokens;
+  readonly volumes: Volumes;
   readonly puller: ImagePuller;
   readonly plugins: CredentialPlugins;
   readonly prober: Prober;

@@ -8,7 +8,6 @@ import { podCgroup } from "./plan/container-resources.ts";
 import { containersOf } from "./plan/containers-of.ts";
 import type { PodEntry } from "./pod-entry.ts";
 import type { PodTable } from "./pod-table.ts";
-import { volumePath } from "./volumes/pod-volumes.ts";
 
 /** What the agent's server sees of the table. */
 export function agentView(
@@ -41,7 +40,7 @@ export function agentView(
 }
 
 function agentPod(context: AgentContext, entry: PodEntry): AgentPod {
-  const { config, node, cgroupDriver } = context;
+  const { config, node, cgroupDriver, volumes } = context;
   const pod = entry.withStatus();
   const sandbox = newestSandbox(entry.runtime);
   const ready = sandbox?.state === "ready" ? sandbox : undefined;
@@ -76,12 +75,7 @@ function agentPod(context: AgentContext, entry: PodEntry): AgentPod {
     logDirectory: logDirectoryOf(context, entry),
     cgroup: config.cgroupsPerQos ? podCgroup(pod, cgroupDriver, config.cgroupRoot) : "",
     containers: new Map(containers),
-    volumePaths: new Map(
-      (pod.spec?.volumes ?? []).flatMap((volume) => {
-        const place = volumePath(config.rootDir, pod, volume);
-        return place === undefined ? [] : [[volume.name, place] as const];
-      }),
-    ),
+    volumePaths: new Map([...volumes.of(entry.uid)].map(([name, { mounted }]) => [name, mounted.hostPath])),
   };
 }
 

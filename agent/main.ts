@@ -45,8 +45,10 @@ import { type Probed, Prober } from "./probes/prober.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
+import { builtinPlugins } from "./volumes/builtin-plugins.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
 import { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
+import { Volumes } from "./volumes/volumes.ts";
 
 /** What the server on 10250 is given. */
 export interface ServerPorts {
@@ -152,6 +154,22 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     log.warn("the runtime is slow", { uid, message });
     sayOfPod(uid, message);
   });
+  const refs = new ObjectRefs({ ...ports, client }, (uid) => {
+    table.entries.get(uid)?.forgetConfigErrors();
+    dirty.add(uid);
+  });
+  const tokens = new ServiceAccountTokens(client, clock);
+  const volumes = new Volumes({
+    rootDir: config.rootDir,
+    plugins: builtinPlugins({ refs, tokens }),
+    client,
+    nodeName,
+    clock,
+    log,
+    inUseChanged: () => nodeChanged.resolve(),
+    changed: (uid) => dirty.add(uid),
+  });
+  await volumes.start();
   const context: AgentContext = {
     config,
     nodeName,
@@ -160,11 +178,9 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     recorder,
     clock,
     log,
-    refs: new ObjectRefs({ ...ports, client }, (uid) => {
-      table.entries.get(uid)?.forgetConfigErrors();
-      dirty.add(uid);
-    }),
-    tokens: new ServiceAccountTokens(client, clock),
+    refs,
+    tokens,
+    volumes,
     puller: new ImagePuller(runtime, clock, {
       parallel: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
       perSecond: config.registryPullQps,
@@ -264,6 +280,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       kubeletVersion: kubernetesVersion,
       images: await runtime.listImages(within).catch(() => []),
       notReady: state.troubles,
+      volumesInUse: volumes.inUse(),
     };
   };
   const nodePorts = {
@@ -332,6 +349,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     context.prober.close();
     dirty.close();
     reports.close();
+    await volumes.close();
     await context.refs.close();
     if (recorder instanceof ApiEventRecorder) recorder.close();
   }

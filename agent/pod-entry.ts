@@ -31,6 +31,8 @@ export class PodEntry {
   verdict: PodVerdict | undefined;
   sandboxFailure: PodMemory["sandboxFailure"];
   volumes: VolumesState = { state: "waiting", message: "" };
+  /** Since when the volumes are waited for, or since the last word about it. */
+  volumesSinceMs: number | undefined;
   /** Wall time at which a projected token is to be renewed. */
   volumesRefreshAtMs: number | undefined;
   runtime: PodRuntime = { sandboxes: [], containers: [] };
@@ -78,6 +80,13 @@ export class PodEntry {
     for (const [name, { reason }] of this.startFailures) {
       if (reason === "CreateContainerConfigError") this.startFailures.delete(name);
     }
+  }
+
+  /** Whether this was not the last thing said under the key; from now on it is. */
+  saysNew(key: string, message: string): boolean {
+    if (this.said.get(key) === message) return false;
+    this.said.set(key, message);
+    return true;
   }
 
   /** What the plans read. */

@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
-import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
 import { createSandbox, handlerOf, logDirectoryOf } from "./apply/create-sandbox.ts";
 import { killContainer } from "./apply/kill-container.ts";
+import { mountVolumes } from "./apply/mount-volumes.ts";
 import { unlinkLog } from "./apply/log-links.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
@@ -22,7 +22,6 @@ import { objectRefs } from "./plan/volume-files.ts";
 import type { PodEntry } from "./pod-entry.ts";
 import { removePodCgroup } from "./resources/pod-cgroups.ts";
 import type { ContainerStatus } from "./runtime/runtime.ts";
-import { removePodDirectory, setUpVolumes, tearDownVolumes, VolumeError } from "./volumes/pod-volumes.ts";
 
 /** What one step of a Pod needs besides the context. */
 export interface SyncPorts {
@@ -67,7 +66,7 @@ export async function syncPod(
   // The status is computed before slow actions too, so that users see what is waited for.
   report(context, entry, ports);
   if (entry.volumes.state === "ready" && !mustStop(pod, memoryOf(context, entry)))
-    await mountVolumes(context, entry, ports, signal);
+    await mountVolumes(context, entry, ports.wakeAt, signal);
   for (const action of plan.actions) again = (await apply(context, entry, action, ports, signal)) || again;
   await removeDead(context, entry, signal);
   report(context, entry, ports);
@@ -94,7 +93,7 @@ async function apply(
 ): Promise<boolean> {
   switch (action.do) {
     case "mount-volumes":
-      return entry.volumes.state === "ready" ? false : mountVolumes(context, entry, ports, signal);
+      return entry.volumes.state === "ready" ? false : mountVolumes(context, entry, ports.wakeAt, signal);
     case "kill-container":
       killContainer(context, entry, action);
       return false;
@@ -174,40 +173,6 @@ function useObjects(context: AgentContext, entry: PodEntry): void {
   );
 }
 
-async function mountVolumes(
-  context: AgentContext,
-  entry: PodEntry,
-  ports: SyncPorts,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const { pod } = entry;
-  const ips =
-    pod.spec?.hostNetwork === true ? context.node.hostIps() : (newestSandbox(entry.runtime)?.ips ?? []);
-  try {
-    entry.volumesRefreshAtMs = await setUpVolumes(
-      pod,
-      { rootDir: context.config.rootDir, refs: context.refs, tokens: context.tokens },
-      context.node.facts(ips),
-      signal,
-    );
-    const changed = entry.volumes.state !== "ready";
-    entry.volumes = { state: "ready" };
-    entry.said.delete("volumes");
-    return changed;
-  } catch (cause) {
-    signal.throwIfAborted();
-    const volume = cause instanceof VolumeError ? cause.volume : "";
-    const message = `MountVolume.SetUp failed for volume "${volume}" : ${errorText(cause)}`;
-    const isFirstLook = message.endsWith("is still being read");
-    if (!isFirstLook && saysNew(entry, "volumes", message))
-      podEvent(context, pod, "Warning", "FailedMount", message);
-    // A Pod that runs keeps what it has; one that has not begun waits.
-    if (entry.volumes.state !== "ready") entry.volumes = { state: "waiting", message };
-    ports.wakeAt(entry.uid, context.clock.now() + (isFirstLook ? 1_000 : 5_000));
-    return false;
-  }
-}
-
 function pullImage(
   context: AgentContext,
   entry: PodEntry,
@@ -265,7 +230,7 @@ function sayBackOff(context: AgentContext, entry: PodEntry, plan: PodPlan): void
       entry.said.delete(key);
       continue;
     }
-    if (!saysNew(entry, key, String(waitMs))) continue;
+    if (!entry.saysNew(key, String(waitMs))) continue;
     podEvent(
       context,
       pod,
@@ -285,16 +250,10 @@ function sayNetwork(context: AgentContext, entry: PodEntry): void {
     entry.runtime.sandboxes.length === 0 &&
     !mustStop(entry.withStatus(), memoryOf(context, entry));
   if (!waits) entry.said.delete("network");
-  else if (saysNew(entry, "network", "waits")) {
+  else if (entry.saysNew("network", "waits")) {
     const message = "network is not ready: container runtime network not ready: NetworkReady=false";
     podEvent(context, entry.pod, "Warning", "NetworkNotReady", message);
   }
-}
-
-function saysNew(entry: PodEntry, key: string, message: string): boolean {
-  if (entry.said.get(key) === message) return false;
-  entry.said.set(key, message);
-  return true;
 }
 
 async function readLastWords(context: AgentContext, entry: PodEntry): Promise<void> {
@@ -392,10 +351,10 @@ async function cleanUp(
   ports: SyncPorts,
   signal: AbortSignal,
 ): Promise<void> {
-  const { config, runtime } = context;
+  const { runtime } = context;
   if (!entry.cleaned) {
     context.prober.track(entry.uid, []);
-    await tearDownVolumes(config.rootDir, entry.uid);
+    await context.volumes.tearDown(entry.uid, signal);
     await removePodCgroup(context, entry.pod);
     entry.cleaned = true;
     entry.volumes = { state: "waiting", message: "" };
@@ -406,7 +365,7 @@ async function cleanUp(
     await unlinkLog(context, entry.pod, name, id);
     await runtime.removeContainer(id, signal);
   }
-  await removePodDirectory(config.rootDir, entry.uid);
+  await context.volumes.remove(entry.uid, signal);
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
   // Last: an agent that dies before this is followed by one that finds the Pod by it, and all that is left.
   for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);

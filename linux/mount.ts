@@ -1,21 +1,54 @@
-import { readFile } from "node:fs/promises";
+import { lstat, readFile } from "node:fs/promises";
+import path from "node:path";
 import { MS, mount, unmount } from "./libc.ts";
 
-/** The mount points of this mount namespace, in the order they were mounted. */
-export async function mountPoints(): Promise<readonly string[]> {
+/** One mount of this mount namespace (proc(5), `/proc/<pid>/mountinfo`). */
+export interface MountEntry {
+  /** `major:minor` of the file system. */
+  readonly device: string;
+  /** What of the file system is mounted: `/` for all of it. */
+  readonly root: string;
+  readonly point: string;
+  /** Of this mount: `ro,nosuid`. */
+  readonly options: readonly string[];
+  readonly propagation: "private" | "shared" | "slave";
+  readonly type: string;
+  readonly source: string;
+}
+
+/** Every mount of this mount namespace, in the order they were mounted. */
+export async function readMounts(): Promise<readonly MountEntry[]> {
   return parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
 }
 
-/** The mount points in the text of `/proc/<pid>/mountinfo` (proc(5)), unescaped. */
-export function parseMountInfo(text: string): readonly string[] {
+/** The mount points of this mount namespace, in the order they were mounted. */
+export async function mountPoints(): Promise<readonly string[]> {
+  return (await readMounts()).map(({ point }) => point);
+}
+
+/** The text of `/proc/<pid>/mountinfo`, unescaped. */
+export function parseMountInfo(text: string): readonly MountEntry[] {
   return text
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) =>
-      (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal: string) =>
-        String.fromCharCode(Number.parseInt(octal, 8)),
-      ),
-    );
+    .map((line) => {
+      const [before = "", after = ""] = line.split(" - ");
+      const [, , device = "", root = "", point = "", options = "", ...tags] = before.split(" ");
+      const [type = "", source = ""] = after.split(" ");
+      return {
+        device,
+        root: unescapeOctal(root),
+        point: unescapeOctal(point),
+        options: options.split(","),
+        propagation: tags.some((tag) => tag.startsWith("shared:"))
+          ? "shared"
+          : tags.some((tag) => tag.startsWith("master:"))
+            ? "slave"
+            : "private",
+        type,
+        source: unescapeOctal(source),
+      };
+    });
 }
 
 /** Mounts a tmpfs. @param options such as `size=64m,mode=0777`. */
@@ -26,6 +59,12 @@ export function mountTmpfs(target: string, options: string): void {
 /** Binds `source` (a directory, or a file on a file) onto `target`. */
 export function bindMount(source: string, target: string): void {
   mount(source, target, "", MS.bind);
+}
+
+/** Whether another file system begins at this directory; a bind of the same one is not seen. */
+export async function isFileSystemRoot(directory: string): Promise<boolean> {
+  const [own, above] = await Promise.all([lstat(directory), lstat(path.dirname(directory))]);
+  return own.dev !== above.dev;
 }
 
 /** Unmounts everything at or below a directory, the deepest first. What is busy is detached lazily. */
@@ -43,4 +82,8 @@ export async function unmountBelow(directory: string): Promise<void> {
 /** Whether `inner` is `outer` or below it. Both absolute and normal. */
 export function isWithin(outer: string, inner: string): boolean {
   return inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);
+}
+
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

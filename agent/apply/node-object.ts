@@ -162,6 +162,7 @@ function isSame(before: NodeStatus | undefined, wanted: NodeStatus): boolean {
     allocatable: status?.allocatable,
     images: status?.images,
     nodeInfo: status?.nodeInfo,
+    volumesInUse: status?.volumesInUse ?? [],
     conditions: status?.conditions
       ?.map(({ type, status: value, reason, message }) => ({ type, value, reason, message }))
       .toSorted((a, b) => a.type.localeCompare(b.type)),

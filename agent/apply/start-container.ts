@@ -1,6 +1,6 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { Container, Pod } from "#api/generated/kubernetes.ts";
+import type { Container } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "../agent-context.ts";
 import type { StartFailure } from "../model.ts";
@@ -17,7 +17,8 @@ import { rootRefusal } from "../plan/security-context.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
 import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
-import { podDirectory, volumePath } from "../volumes/pod-volumes.ts";
+import { podDirectory } from "../volumes/pod-directories.ts";
+import { ensureHostPath } from "../volumes/plugins/host-path.ts";
 import { bindSubPath } from "../volumes/sub-path.ts";
 import { sandboxOf } from "./create-sandbox.ts";
 import { hookPorts } from "./hook-ports.ts";
@@ -92,7 +93,7 @@ async function create(
   await mkdir(path.dirname(terminationFile), { recursive: true, mode: 0o750 });
   await writeFile(terminationFile, "");
   await chmod(terminationFile, 0o666);
-  const sources = await mountSources(context, pod, container, env);
+  const sources = await mountSources(context, entry, container, env);
   const config = containerConfig(pod, spec, {
     attempt: action.attempt,
     backoffMs: action.backoffMs,
@@ -176,7 +177,7 @@ function variables(
 
 async function mountSources(
   context: AgentContext,
-  pod: Pod,
+  { pod, uid }: PodEntry,
   container: Container,
   env: readonly { readonly name: string; readonly value: string }[],
 ): Promise<readonly { readonly hostPath: string; readonly image?: string }[]> {
@@ -189,7 +190,9 @@ async function mountSources(
         "CreateContainerConfigError",
         `cannot find volume "${mount.name}" to mount into container "${container.name}"`,
       );
-    const hostPath = volumePath(context.config.rootDir, pod, volume) ?? "";
+    const known = context.volumes.of(uid).get(mount.name);
+    if (known === undefined)
+      throw new StartError("CreateContainerError", `volume "${mount.name}" has not been set up yet`);
     if (volume.image !== undefined) {
       // Mounting the whole image where a part was asked for would be another Pod than the one written.
       if ((mount.subPath ?? "") !== "" || (mount.subPathExpr ?? "") !== "")
@@ -200,15 +203,15 @@ async function mountSources(
       sources.push({ hostPath: "", image: volume.image.reference ?? "" });
       continue;
     }
+    const { hostPath } = known.mounted;
     const subPath = subPathOf(mount, variables);
     if (subPath === "") {
-      if (volume.hostPath !== undefined && (volume.hostPath.type ?? "") === "")
-        await mkdir(hostPath, { recursive: true, mode: 0o755 }).catch(() => undefined);
+      await ensureHostPath(known.source);
       sources.push({ hostPath });
       continue;
     }
     const target = path.join(
-      podDirectory(context.config.rootDir, pod.metadata?.uid ?? ""),
+      podDirectory(context.config.rootDir, uid),
       "volume-subpaths",
       volume.name,
       container.name,

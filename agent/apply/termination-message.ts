@@ -3,7 +3,7 @@ import path from "node:path";
 import { terminationFileName } from "../plan/container-config.ts";
 import { annotation } from "../plan/names.ts";
 import type { ContainerStatus } from "../runtime/runtime.ts";
-import { podDirectory } from "../volumes/pod-volumes.ts";
+import { podDirectory } from "../volumes/pod-directories.ts";
 
 const maxFileBytes = 4_096;
 const maxLogBytes = 2_048;

@@ -3,7 +3,7 @@ import type { AgentContext } from "../agent-context.ts";
 import type { AgentMetrics } from "../metrics.ts";
 import type { PodTable } from "../pod-table.ts";
 import { removeOrphanCgroups } from "../resources/pod-cgroups.ts";
-import { podDirectories, removePodDirectory } from "../volumes/pod-volumes.ts";
+import { podDirectories } from "../volumes/pod-directories.ts";
 
 /** What a full pass touches besides the context. */
 export interface RelistPorts {
@@ -64,7 +64,7 @@ export class Relister {
         });
       }
       const alive = new Set(sandboxes.map(({ podUid }) => podUid));
-      await this.#removeOrphanDirectories(alive);
+      await this.#removeOrphanDirectories(alive, signal);
       await removeOrphanCgroups(this.#context, (uid) => alive.has(uid) || table.entries.has(uid));
       for (const key of table.mirrors.keys()) if (table.staticByKey(key) === undefined) checkMirror(key);
     }
@@ -79,13 +79,15 @@ export class Relister {
     done();
   }
 
-  async #removeOrphanDirectories(alive: ReadonlySet<string>): Promise<void> {
-    const { config, log } = this.#context;
+  async #removeOrphanDirectories(alive: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const { config, log, volumes } = this.#context;
     for (const uid of await podDirectories(config.rootDir)) {
       if (alive.has(uid) || this.#ports.table.entries.has(uid)) continue;
-      await removePodDirectory(config.rootDir, uid).catch((cause: unknown) =>
-        log.warn("cannot remove an orphaned pod directory", { uid, cause: errorText(cause) }),
-      );
+      await volumes
+        .remove(uid, signal)
+        .catch((cause: unknown) =>
+          log.warn("cannot remove an orphaned pod directory", { uid, cause: errorText(cause) }),
+        );
     }
   }
 }

@@ -38,6 +38,8 @@ export interface NodeReport {
   }[];
   /** Why the node is not ready, empty when it is. */
   readonly notReady: readonly string[];
+  /** Names of attached volumes that Pods here use: they must not be detached. */
+  readonly volumesInUse: readonly string[];
 }
 
 const maxImages = 50;
@@ -87,6 +89,7 @@ export function nodeStatus(report: NodeReport, before: NodeStatus | undefined, n
         sizeBytes,
       }))
       .filter(({ names }) => names.length > 0),
+    volumesInUse: report.volumesInUse,
   };
 }
 

@@ -437,6 +437,7 @@ t.test("the node says why it is not ready", async (t) => {
     kubeletVersion: "v1",
     images: [],
     notReady: ["network"],
+    volumesInUse: [],
     facts: {
       machineId: "",
       systemUuid: "",

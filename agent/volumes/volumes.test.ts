@@ -6,7 +6,7 @@ import t from "tap";
 import { mountPoints, unmountBelow } from "#linux/mount.ts";
 import type { VolumeFiles } from "../plan/volume-files.ts";
 import { writeAtomically } from "./atomic-writer.ts";
-import { prepareHostPath } from "./host-path.ts";
+import { prepareHostPath } from "./plugins/prepare-host-path.ts";
 import { bindSubPath } from "./sub-path.ts";
 
 const none = { fsGroup: undefined, uid: undefined };

@@ -1,6 +1,7 @@
-import { mkdir, open, stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import path from "node:path";
 import type { HostPathVolumeSource } from "#api/generated/kubernetes.ts";
+import { makeFolder } from "#lib/make-folder.ts";
 
 /**
  * Checks, and for the OrCreate types makes, the path of a hostPath volume.
@@ -9,7 +10,7 @@ import type { HostPathVolumeSource } from "#api/generated/kubernetes.ts";
 export async function prepareHostPath(source: HostPathVolumeSource): Promise<void> {
   const { type = "", path: target } = source;
   if (type === "") return;
-  if (type === "DirectoryOrCreate") await mkdir(target, { recursive: true, mode: 0o755 });
+  if (type === "DirectoryOrCreate") await makeFolder(target, 0o755);
   if (type === "FileOrCreate") await touch(target);
   const found = await stat(target).catch(() => undefined);
   const kind = type.replace("OrCreate", "");

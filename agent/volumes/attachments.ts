@@ -1,0 +1,49 @@
+import type { ApiClient } from "#api/client.ts";
+import type { Node } from "#api/generated/kubernetes.ts";
+import { nodes } from "#api/resources.ts";
+import type { Clock } from "#lib/clock.ts";
+
+const freshMs = 1_000;
+
+/** Whether a volume may be set up: the API has heard that this node uses it, and it is attached here. */
+export type Attachment =
+  | { readonly state: "waiting" }
+  | { readonly state: "attached"; readonly devicePath: string };
+
+/** What the Node object says of volumes: read while a Pod waits, at most once a second. */
+export class Attachments {
+  readonly #client: ApiClient | undefined;
+  readonly #nodeName: string;
+  readonly #clock: Clock;
+  #read: { readonly atMs: number; readonly node: Promise<Node> } | undefined;
+
+  constructor(client: ApiClient | undefined, nodeName: string, clock: Clock) {
+    this.#client = client;
+    this.#nodeName = nodeName;
+    this.#clock = clock;
+  }
+
+  /** @throws the API's answer. */
+  async of(name: string, signal: AbortSignal): Promise<Attachment> {
+    const { status } = await this.#node(signal);
+    // Used first, then mounted: else the control plane might take it away meanwhile.
+    const isUsed = status?.volumesInUse?.includes(name) === true;
+    const attached = status?.volumesAttached?.find((volume) => volume.name === name);
+    return isUsed && attached !== undefined
+      ? { state: "attached", devicePath: attached.devicePath }
+      : { state: "waiting" };
+  }
+
+  #node(signal: AbortSignal): Promise<Node> {
+    if (this.#client === undefined) throw new Error("an attached volume needs an API server");
+    const now = this.#clock.now();
+    if (this.#read !== undefined && now - this.#read.atMs < freshMs) return this.#read.node;
+    const node = this.#client.get(nodes, { namespace: "", name: this.#nodeName }, signal);
+    const read = { atMs: now, node };
+    this.#read = read;
+    node.catch(() => {
+      if (this.#read === read) this.#read = undefined;
+    });
+    return node;
+  }
+}
