@@ -384,7 +384,7 @@ t.test("LC4: a status patch says only what differs", async (t) => {
     status: { podIPs: [{ $patch: "replace" }, { ip: "b" }] },
   });
 });
-t.test("volume files: items, modes, what is missing", async (t) => {
+t.test("VO7: volume files: items, modes, what is missing", async (t) => {
   const facts = {
     nodeName: "n",
     hostIps: [],

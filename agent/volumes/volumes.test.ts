@@ -13,7 +13,7 @@ const none = { fsGroup: undefined, uid: undefined };
 const files = (entries: Readonly<Record<string, string>>, mode = 0o644): VolumeFiles =>
   new Map(Object.entries(entries).map(([name, text]) => [name, { data: Buffer.from(text), mode }]));
 
-t.test("files of a volume change all at once", async (t) => {
+t.test("VO6: files of a volume change all at once", async (t) => {
   const folder = t.testdir();
   t.equal(await writeAtomically(folder, files({ a: "1", "d/b": "2" }, 0o400), none), true);
   t.equal(await readFile(path.join(folder, "a"), "utf8"), "1");
@@ -32,7 +32,7 @@ t.test("files of a volume change all at once", async (t) => {
   t.notOk(existsSync(path.join(folder, before)), "the old set is gone");
 });
 
-t.test("a hostPath of the wrong type is refused in the kubelet's words", async (t) => {
+t.test("VO5: a hostPath of the wrong type is refused in the kubelet's words", async (t) => {
   const folder = t.testdir({ file: "" });
   await t.rejects(prepareHostPath({ path: `${folder}/file`, type: "Directory" }), {
     message: `hostPath type check failed: ${folder}/file is not a directory`,
@@ -42,7 +42,7 @@ t.test("a hostPath of the wrong type is refused in the kubelet's words", async (
 });
 
 t.test(
-  "a subPath never leads out of its volume",
+  "VO11: a subPath never leads out of its volume",
   { skip: process.getuid?.() !== 0 && "needs root" },
   async (t) => {
     const folder = await mkdtemp(path.join(os.tmpdir(), "sub-path-"));

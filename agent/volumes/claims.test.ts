@@ -1,0 +1,220 @@
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import t from "tap";
+import { ApiClient } from "#api/client.ts";
+import type { Pod } from "#api/generated/kubernetes.ts";
+import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
+import { systemClock } from "#lib/clock.ts";
+import { noLog } from "#lib/log.ts";
+import { volumeFaultMessages } from "../plan/volume-faults.ts";
+import { hostPathPlugin } from "./plugins/host-path.ts";
+import type { VolumePlugin } from "./volume-plugin.ts";
+import { Volumes } from "./volumes.ts";
+
+const { signal } = new AbortController();
+const facts = {
+  nodeName: "node-a",
+  hostIps: [],
+  podIps: [],
+  allocatable: { cpuMilli: 1, memoryBytes: 1, ephemeralStorageBytes: 1 },
+};
+const claims = "/api/v1/namespaces/d/persistentvolumeclaims";
+
+/** An API of objects by path; it counts what is read. */
+class FakeObjects implements Transport {
+  readonly objects: Map<string, object> = new Map();
+  reads = 0;
+
+  async send({ path: place }: ApiRequest): Promise<ApiResponse> {
+    this.reads += 1;
+    const object = this.objects.get(place);
+    const body = object ?? {
+      kind: "Status",
+      status: "Failure",
+      reason: "NotFound",
+      message: `${place} not found`,
+      code: 404,
+    };
+    return {
+      status: object === undefined ? 404 : 200,
+      headers: { "content-type": "application/json" },
+      body: (async function* () {
+        yield Buffer.from(JSON.stringify(body));
+      })(),
+    };
+  }
+
+  reset(): void {}
+  async close(): Promise<void> {}
+}
+
+function podWith(volume: object): Pod {
+  return {
+    metadata: { name: "p", namespace: "d", uid: "u1" },
+    spec: {
+      volumes: [
+        { name: "data", ...volume },
+        { name: "unused", nfs: { server: "", path: "" } },
+      ],
+      containers: [{ name: "c", volumeMounts: [{ name: "data", mountPath: "/data" }] }],
+    },
+  };
+}
+
+/** A driver whose volumes are attached first, and which writes down what it did. */
+class FakeDriver implements VolumePlugin {
+  readonly name = "example.com/disk";
+  readonly refreshes = false;
+  readonly calls: string[] = [];
+  serves: VolumePlugin["serves"] = (source) =>
+    source.from === "claim" && source.volume.spec?.csi !== undefined;
+  attachedName = async (): Promise<string> => "example.com/disk^1";
+  attachedNameAt = async (): Promise<string> => "example.com/disk^1";
+  setUp: VolumePlugin["setUp"] = async ({ place, devicePath }) => {
+    this.calls.push(`set up ${devicePath}`);
+    await mkdir(place.directory, { recursive: true });
+    await writeFile(path.join(place.directory, "file"), "content");
+    return { hostPath: place.directory };
+  };
+  tearDown: VolumePlugin["tearDown"] = async ({ directory }) => {
+    this.calls.push("tear down");
+    await rm(directory, { recursive: true, force: true });
+  };
+}
+
+function volumesOf(
+  rootDir: string,
+  plugins: readonly VolumePlugin[],
+): { api: FakeObjects; volumes: Volumes } {
+  const api = new FakeObjects();
+  const volumes = new Volumes({
+    rootDir,
+    plugins,
+    client: new ApiClient(api),
+    nodeName: "node-a",
+    clock: systemClock,
+    log: noLog,
+    inUseChanged: () => undefined,
+    changed: () => undefined,
+  });
+  return { api, volumes };
+}
+
+t.test("VO1: a claim leads to its volume, and says why when it does not", async (t) => {
+  const folder = t.testdir({ disk: { file: "content" } });
+  const { api, volumes } = volumesOf(folder, [hostPathPlugin]);
+  const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
+  const said = async (one: Pod = pod): Promise<readonly string[]> =>
+    volumeFaultMessages((await volumes.setUp(one, facts, signal))?.faults ?? [], false);
+  const words = (why: string): string =>
+    `Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: ${why}`;
+  t.match(await said(), [/error processing PVC d\/c: failed to fetch PVC from API server: .*not found/]);
+  const claim = {
+    metadata: { name: "c", uid: "c1" },
+    spec: { volumeName: "" },
+    status: { phase: "Pending" },
+  };
+  api.objects.set(`${claims}/c`, claim);
+  t.same(await said(), [words("error processing PVC d/c: PVC is not bound")]);
+  const bound = { ...claim, spec: { volumeName: "pv" }, status: { phase: "Bound" } };
+  api.objects.set(`${claims}/c`, {
+    ...bound,
+    metadata: { ...bound.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" },
+  });
+  t.same(await said(), [words("error processing PVC d/c: PVC is being deleted")]);
+  api.objects.set(`${claims}/c`, bound);
+  const spec = { claimRef: { uid: "other" }, hostPath: { path: `${folder}/disk`, type: "Directory" } };
+  api.objects.set("/api/v1/persistentvolumes/pv", { metadata: { name: "pv" }, spec });
+  t.match(await said(), [/is not bound to the claim c1/]);
+  api.objects.set("/api/v1/persistentvolumes/pv", {
+    metadata: { name: "pv" },
+    spec: { ...spec, claimRef: { uid: "c1" }, volumeMode: "Block" },
+  });
+  t.same(await said(), [words("volume data has volumeMode Block, but is specified in volumeMounts")]);
+  api.objects.set("/api/v1/persistentvolumes/pv", {
+    metadata: { name: "pv" },
+    spec: { ...spec, claimRef: { uid: "c1" } },
+  });
+  t.same(await said(), []);
+  t.equal(volumes.of("u1").get("data")?.mounted.hostPath, `${folder}/disk`);
+  t.equal(volumes.of("u1").size, 1, "a volume that no container uses is left alone");
+  const { reads } = api;
+  t.same(await said(), []);
+  t.equal(api.reads, reads, "what is set up is not read again");
+  await volumes.remove("u1", signal);
+  t.equal(await readFile(`${folder}/disk/file`, "utf8"), "content", "the node's own files stay");
+});
+
+t.test("VO1: a generic ephemeral volume takes the claim that its Pod owns, and no other", async (t) => {
+  const folder = t.testdir({ disk: {} });
+  const { api, volumes } = volumesOf(folder, [hostPathPlugin]);
+  const pod = podWith({ ephemeral: { volumeClaimTemplate: { spec: {} } } });
+  const claim = {
+    metadata: { name: "p-data", uid: "c1" },
+    spec: { volumeName: "pv" },
+    status: { phase: "Bound" },
+  };
+  api.objects.set(`${claims}/p-data`, claim);
+  api.objects.set("/api/v1/persistentvolumes/pv", {
+    metadata: { name: "pv" },
+    spec: { claimRef: { uid: "c1" }, hostPath: { path: `${folder}/disk` } },
+  });
+  t.equal(
+    (await volumes.setUp(pod, facts, signal))?.faults[0]?.message,
+    "PVC d/p-data was not created for pod d/p (pod is not owner)",
+  );
+  const ownerReferences = [{ apiVersion: "v1", kind: "Pod", name: "p", uid: "u1", controller: true }];
+  api.objects.set(`${claims}/p-data`, { ...claim, metadata: { ...claim.metadata, ownerReferences } });
+  t.same((await volumes.setUp(pod, facts, signal))?.faults, []);
+});
+
+t.test(
+  "VO2 VO3: a volume is mounted once it is attached, and a new agent takes it down from the disk",
+  async (t) => {
+    const folder = t.testdir();
+    const driver = new FakeDriver();
+    const { api, volumes } = volumesOf(folder, [driver]);
+    api.objects.set(`${claims}/c`, {
+      metadata: { name: "c", uid: "c1" },
+      spec: { volumeName: "pv" },
+      status: { phase: "Bound" },
+    });
+    api.objects.set("/api/v1/persistentvolumes/pv", {
+      metadata: { name: "pv" },
+      spec: { claimRef: { uid: "c1" }, csi: { driver: "example.com/disk", volumeHandle: "1" } },
+    });
+    const status = { volumesInUse: ["example.com/disk^1"] };
+    api.objects.set("/api/v1/nodes/node-a", { metadata: { name: "node-a" }, status });
+    const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
+    const waiting = (await volumes.setUp(pod, facts, signal))?.faults ?? [];
+    t.match(waiting, [{ volume: "data", name: "pv", stage: "attach" }]);
+    t.same(volumeFaultMessages(waiting, false), [], "waiting is no fault");
+    t.same(
+      volumeFaultMessages(waiting, true),
+      [
+        "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data], " +
+          "failed to process volumes=[]: context deadline exceeded",
+      ],
+      "until it takes too long",
+    );
+    t.same(volumes.inUse(), ["example.com/disk^1"], "in use before it is mounted");
+    const volumesAttached = [{ name: "example.com/disk^1", devicePath: "/dev/sdz" }];
+    api.objects.set("/api/v1/nodes/node-a", {
+      metadata: { name: "node-a" },
+      status: { ...status, volumesAttached },
+    });
+    await systemClock.sleep(1_100, signal); // the Node is read once a second
+    t.same((await volumes.setUp(pod, facts, signal))?.faults, []);
+    t.same(driver.calls, ["set up /dev/sdz"]);
+    const place = `${folder}/pods/u1/volumes/example.com~disk/pv`;
+    t.ok((await stat(`${place}/file`)).isFile(), "a claim's directory has the name of its PersistentVolume");
+
+    const again = volumesOf(folder, [driver]).volumes;
+    await again.start();
+    t.same(again.inUse(), ["example.com/disk^1"], "found from the directories");
+    await again.remove("u1", signal);
+    t.same(driver.calls, ["set up /dev/sdz", "tear down"]);
+    t.same(again.inUse(), []);
+    await t.rejects(stat(`${folder}/pods/u1`), { code: "ENOENT" });
+  },
+);
