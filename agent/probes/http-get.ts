@@ -98,6 +98,12 @@ function send(
       : http.request(url, options);
   request.once("response", resolve);
   request.on("error", reject);
+  // An answer with 101 is no response to Node: the connection would be left to us, and nobody would be told.
+  request.once("upgrade", (_response, socket) => {
+    socket.destroy();
+    reject(new Error("the server switched protocols"));
+  });
+  request.once("close", () => reject(new Error("the connection was closed before an answer")));
   request.end();
   return promise;
 }

@@ -7,6 +7,7 @@ import { FakeClock, systemClock } from "#lib/clock.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
 import type { ExecResult, ExecSyncOptions } from "../runtime/runtime.ts";
 import { selfSignedCertificate } from "../server/serving-certificate.ts";
+import { httpGet } from "./http-get.ts";
 import { runHook } from "./run-hook.ts";
 
 const signal = AbortSignal.timeout(20_000);
@@ -47,6 +48,22 @@ t.test("HK3: an exec hook has no time of its own and fails by its exit code", as
   await t.rejects(runHook({ exec: { command: ["bad", "one"] } }, target, given, signal), {
     message: "command 'bad one' exited with 3: outerr",
   });
+});
+
+t.test("HK3 PR4: a server that switches protocols has failed, and holds nobody up", async (t) => {
+  const server = net.createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+  });
+  const port = await listening(server);
+  t.teardown(() => server.close());
+  const get = {
+    url: new URL(`http://127.0.0.1:${port}/`),
+    headers: [],
+    userAgent: "x",
+    timeoutMs: undefined,
+  };
+  await t.rejects(httpGet(get, AbortSignal.timeout(20_000)), { message: /switched protocols/ });
 });
 
 t.test("HK3: an httpGet hook names itself, and any answer will do", async (t) => {
