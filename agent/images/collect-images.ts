@@ -4,6 +4,7 @@ import type { AgentContext } from "../agent-context.ts";
 import { readNodeUse } from "../observe/node-facts.ts";
 import { containersOf } from "../plan/containers-of.ts";
 import { isPinned, planImageGc, type StoredImage } from "../plan/image-gc.ts";
+import { invalidImage } from "../plan/image-name.ts";
 import type { ImageStatus } from "../runtime/runtime.ts";
 
 const everyMs = 300_000;
@@ -105,7 +106,8 @@ export class ImageCollector {
     // Names of Pods are short ("web:1"), those of images whole: the runtime knows which is which.
     const ids = new Set<string>();
     for (const name of wanted) {
-      if (name === "" || images.some((image) => namesOf(image).includes(name))) continue;
+      if (invalidImage(name) !== undefined) continue; // of a Pod that can never run
+      if (images.some((image) => namesOf(image).includes(name))) continue;
       const found = await runtime.imageStatus(name, signal);
       if (found !== undefined) ids.add(found.id);
     }
