@@ -130,7 +130,7 @@ function run(
 }
 
 function readAnswer(output: string, provider: CredentialProvider): Answer {
-  const value: unknown = JSON.parse(output);
+  const value = parseJson(output);
   const answer = isRecord(value) ? value : {};
   if (answer["kind"] !== "CredentialProviderResponse" || answer["apiVersion"] !== provider.apiVersion)
     throw new Error(`it did not answer with a CredentialProviderResponse of ${provider.apiVersion}`);
@@ -150,6 +150,15 @@ function readAnswer(output: string, provider: CredentialProvider): Answer {
       }),
     ),
   };
+}
+
+/** The parser's own words quote what it read: it may be a credential, and goes into no log. */
+function parseJson(output: string): unknown {
+  try {
+    return JSON.parse(output);
+  } catch {
+    throw new Error("its answer is not JSON");
+  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
