@@ -48,7 +48,7 @@ export function containerConfig(
     args: (container.args ?? []).map((word) => expand(word, lookup)),
     workingDir: container.workingDir ?? "",
     env: input.env,
-    mounts: [...volumeMounts(container, input), ...ownMounts(container, terminationPath, input)],
+    mounts: [...volumeMounts(pod, container, input), ...ownMounts(container, terminationPath, input)],
     devices: [],
     labels: { ...podLabels(pod), [label.containerName]: container.name },
     annotations: {
@@ -81,7 +81,16 @@ export function wantsHostsFile(container: Container): boolean {
   return !(container.volumeMounts ?? []).some(({ mountPath }) => mountPath === "/etc/hosts");
 }
 
-function volumeMounts(container: Container, { sources }: ContainerInput): readonly Mount[] {
+/** Volumes that the agent writes are read-only for containers, as is a claim that says so. */
+function isReadOnly(pod: Pod, name: string): boolean {
+  const volume = pod.spec?.volumes?.find((one) => one.name === name);
+  if (volume?.persistentVolumeClaim !== undefined) return volume.persistentVolumeClaim.readOnly === true;
+  return [volume?.configMap, volume?.secret, volume?.downwardAPI, volume?.projected].some(
+    (source) => source !== undefined,
+  );
+}
+
+function volumeMounts(pod: Pod, container: Container, { sources }: ContainerInput): readonly Mount[] {
   return (container.volumeMounts ?? []).flatMap((mount, place) => {
     const source = sources[place];
     if (source === undefined) return [];
@@ -89,7 +98,7 @@ function volumeMounts(container: Container, { sources }: ContainerInput): readon
       {
         hostPath: source.hostPath,
         containerPath: absolute(mount.mountPath),
-        readonly: mount.readOnly === true,
+        readonly: mount.readOnly === true || isReadOnly(pod, mount.name),
         recursiveReadonly: mount.readOnly === true && mount.recursiveReadOnly === "Enabled",
         propagation: propagationOf(mount),
         selinuxRelabel: false,
