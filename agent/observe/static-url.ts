@@ -26,6 +26,7 @@ export async function followStaticUrl(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, log, nodeName } = ports;
+  const shown = withoutSecrets(source.url);
   let before: string | undefined;
   let said = "";
   while (!signal.aborted) {
@@ -34,7 +35,7 @@ export async function followStaticUrl(
       if (answer !== before) {
         const seenMs = clock.now();
         const found: Pod[] = manifestsOf(parse(answer)).map((manifest) =>
-          staticPod(manifest, { kind: "http", place: source.url }, nodeName, seenMs),
+          staticPod(manifest, { kind: "http", place: shown }, nodeName, seenMs),
         );
         ports.changed(found);
         before = answer;
@@ -43,7 +44,7 @@ export async function followStaticUrl(
     } catch (cause) {
       if (signal.aborted) return;
       const why = errorText(cause);
-      if (why !== said) log.warn("cannot read static pods", { url: source.url, cause: why });
+      if (why !== said) log.warn("cannot read static pods", { url: shown, cause: why });
       said = why;
     }
     await clock.sleep(everyMs, signal).catch(() => undefined);
@@ -53,15 +54,23 @@ export async function followStaticUrl(
 async function read({ url, headers }: StaticUrl, signal: AbortSignal): Promise<string> {
   const within = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
   const response = await fetch(url, { headers, signal: within });
-  if (response.status !== 200) throw new Error(`cannot use "${url}": it answered ${response.status}`);
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`cannot use it: it answered ${response.status}`);
+  }
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of response.body ?? []) {
     bytes += part.length;
-    if (bytes > maxAnswerBytes)
-      throw new Error(`cannot use "${url}": it is larger than ${maxAnswerBytes} bytes`);
+    if (bytes > maxAnswerBytes) throw new Error(`cannot use it: it is larger than ${maxAnswerBytes} bytes`);
     parts.push(part);
   }
-  if (bytes === 0) throw new Error(`cannot use "${url}": the answer is empty`);
+  if (bytes === 0) throw new Error("cannot use it: the answer is empty");
   return Buffer.concat(parts).toString("utf8");
+}
+
+/** A query or a user in the URL may be a password. */
+function withoutSecrets(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
 }
