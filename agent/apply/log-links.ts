@@ -24,15 +24,15 @@ export async function linkLog(
   }
 }
 
-/** Takes the link of a container that was removed away. */
-export async function unlinkLog(
+/** Removes a container's record, and first the link to its log: a record that is gone leads nobody to it. */
+export async function removeContainer(
   context: AgentContext,
   pod: Pod,
-  container: string,
-  id: string,
+  { id, name: container }: { readonly id: string; readonly name: string },
+  signal: AbortSignal,
 ): Promise<void> {
   const { namespace = "", name = "" } = pod.metadata ?? {};
-  await rm(path.join(context.config.containerLogsDir, logLinkName(name, namespace, container, id)), {
-    force: true,
-  });
+  const link = path.join(context.config.containerLogsDir, logLinkName(name, namespace, container, id));
+  await rm(link, { force: true });
+  await context.runtime.removeContainer(id, signal);
 }

@@ -22,7 +22,7 @@ import { ensureHostPath } from "../volumes/plugins/host-path.ts";
 import { bindSubPath } from "../volumes/sub-path.ts";
 import { sandboxOf } from "./create-sandbox.ts";
 import { hookPorts } from "./hook-ports.ts";
-import { linkLog } from "./log-links.ts";
+import { linkLog, removeContainer } from "./log-links.ts";
 
 type Start = PodAction & { readonly do: "start-container" };
 
@@ -54,10 +54,11 @@ export async function startContainer(
     // The next start asks for the image anew: it may have been removed, or its policy is Always.
     entry.images.delete(name);
     podEvent(context, pod, "Normal", "Created", `Created container: ${name}`, place);
+    // Before it starts: an agent that dies in between finds it running, and would not come here again.
+    await linkLog(context, pod, name, id, action.attempt);
     await start(context, entry, spec, id, signal);
     podEvent(context, pod, "Normal", "Started", `Started container ${name}`, place);
     entry.startFailures.delete(name);
-    await linkLog(context, pod, name, id, action.attempt);
     beginPostStart(context, entry, spec, id, action.sandbox);
   } catch (cause) {
     signal.throwIfAborted();
@@ -133,7 +134,10 @@ async function start(
     signal.throwIfAborted();
     const status = await context.runtime.containerStatus(id, signal).catch(() => undefined);
     // A container whose process could not be started is exited with StartError: it counts as a crash and backs off.
-    if (status?.state !== "exited") await context.runtime.removeContainer(id, signal).catch(() => undefined);
+    if (status?.state !== "exited")
+      await removeContainer(context, entry.pod, { id, name: spec.container.name }, signal).catch(
+        () => undefined,
+      );
     throw new StartError("RunContainerError", errorText(cause), { cause });
   }
 }

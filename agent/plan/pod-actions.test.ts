@@ -25,10 +25,10 @@ function name(action: PodAction): string {
     case "create-sandbox":
       return `create-sandbox #${action.attempt}`;
     case "stop-sandbox":
-    case "remove-container":
       return `${action.do} ${action.id}`;
+    case "remove-container":
     case "remove-run":
-      return `remove-run ${action.container.id}`;
+      return `${action.do} ${action.container.id}`;
     default:
       return action.do;
   }

@@ -35,7 +35,7 @@ export type PodAction =
       readonly backoffMs: number;
       readonly imageRef: string;
     }
-  | { readonly do: "remove-container"; readonly id: string }
+  | { readonly do: "remove-container"; readonly container: ContainerStatus }
   /** Removed so that it runs anew: its count and back-off are remembered. */
   | { readonly do: "remove-run"; readonly container: ContainerStatus }
   /** Nothing runs any more and the Pod will not run again. */
@@ -226,7 +226,7 @@ function planContainer(context: RunContext, spec: SpecContainer): "go-on" | "hol
       return memory.postStart.get(current.id) === "running" ? "hold" : "go-on";
     }
     case "created": // the agent ended between create and start: nothing ran, so nothing is lost
-      draft.actions.push({ do: "remove-container", id: current.id });
+      draft.actions.push({ do: "remove-container", container: current });
       start(context, spec);
       return holdsOthers(spec);
     case "unknown":
@@ -377,7 +377,7 @@ function planEnd(pod: Pod, runtime: PodRuntime, memory: PodMemory, nowMs: number
   }
   if (alive.length > 0) return;
   for (const container of runtime.containers.filter(({ state }) => state === "created")) {
-    draft.actions.push({ do: "remove-container", id: container.id });
+    draft.actions.push({ do: "remove-container", container });
   }
   for (const sandbox of runtime.sandboxes.filter(({ state }) => state === "ready")) {
     draft.actions.push({ do: "stop-sandbox", id: sandbox.id });
