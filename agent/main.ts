@@ -170,6 +170,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     changed: (uid) => dirty.add(uid),
   });
   await volumes.start();
+  const probeResults = await ProbeResults.open(path.join(config.rootDir, "probe-results.json"), log);
   const context: AgentContext = {
     config,
     nodeName,
@@ -195,7 +196,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       runtime,
       clock,
       random: ports.random,
-      results: await ProbeResults.open(path.join(config.rootDir, "probe-results.json"), log),
+      results: probeResults,
       changed: (uid) => dirty.add(uid),
       event: sayProbe,
     }),
@@ -231,6 +232,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       node: node ?? { metadata: { name: nodeName, labels: labels() } },
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
     }),
+    nodeKnown: () => node !== undefined,
     report: (entry) => reports.add(entry.uid),
     forget: (entry) => {
       table.forget(entry);
@@ -286,7 +288,9 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const nodePorts = {
     report: nodeReport,
     seen: (one: Node): void => {
+      const isFirst = node === undefined;
       node = one;
+      if (isFirst) markAll();
     },
     changed: async (ms: number, within: AbortSignal): Promise<void> => {
       await Promise.race([nodeChanged.promise, clock.sleep(ms, within)]);
@@ -347,6 +351,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   } finally {
     stop.abort();
     context.prober.close();
+    await probeResults.flushed();
     dirty.close();
     reports.close();
     await volumes.close();

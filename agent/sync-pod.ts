@@ -3,7 +3,7 @@ import { type AgentContext, podEvent } from "./agent-context.ts";
 import { createSandbox, handlerOf, logDirectoryOf } from "./apply/create-sandbox.ts";
 import { killContainer } from "./apply/kill-container.ts";
 import { mountVolumes } from "./apply/mount-volumes.ts";
-import { unlinkLog } from "./apply/log-links.ts";
+import { removeContainer } from "./apply/log-links.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
@@ -28,6 +28,8 @@ export interface SyncPorts {
   /** Pods that count against the node's room, without the one asked about. */
   readonly others: (uid: string) => readonly PodEntry["pod"][];
   readonly room: () => NodeRoom;
+  /** False while a Pod of the API cannot be judged: this node's own object has not been seen. */
+  readonly nodeKnown: () => boolean;
   /** The status is new: it has to reach the API. */
   readonly report: (entry: PodEntry) => void;
   /** Nothing is left of it. */
@@ -53,7 +55,7 @@ export async function syncPod(
   entry.runtime = { sandboxes, containers };
   const now = clock.now();
   if (entry.gone || entry.pod.metadata?.deletionTimestamp !== undefined) entry.terminatingSinceMs ??= now;
-  admit(context, entry, ports);
+  if (!admit(context, entry, ports)) return;
   judgeDeadline(context, entry, ports);
   useObjects(context, entry);
   await readLastWords(context, entry);
@@ -111,7 +113,7 @@ async function apply(
       await startContainer(context, entry, action, signal);
       return true;
     case "remove-container":
-      await context.runtime.removeContainer(action.id, signal);
+      await removeContainer(context, entry.pod, action.container, signal);
       return true;
     case "remove-run":
       await removeRun(context, entry, action.container, signal);
@@ -124,11 +126,13 @@ async function apply(
   }
 }
 
-function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
-  if (entry.admitted || entry.verdict !== undefined) return;
+/** @returns false when it is too early to say; the Pod is looked at again when the node is known. */
+function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): boolean {
+  if (entry.admitted || entry.verdict !== undefined) return true;
   // What runs already was admitted before: a restarted agent turns nobody out.
   const runs = entry.runtime.containers.length > 0 || entry.runtime.sandboxes.length > 0;
   if (!runs && entry.source !== "orphan" && entry.terminatingSinceMs === undefined) {
+    if (entry.source === "api" && !ports.nodeKnown()) return false;
     const refusal = admissionRefusal(entry.pod, ports.others(entry.uid), ports.room());
     if (refusal !== undefined) {
       entry.verdict = refusal;
@@ -136,6 +140,7 @@ function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
     }
   }
   entry.admitted = true;
+  return true;
 }
 
 function judgeDeadline(context: AgentContext, entry: PodEntry, ports: SyncPorts): void {
@@ -324,21 +329,15 @@ async function removeRun(
   const known = entry.removedRuns.get(container.name);
   if (known === undefined || known.attempt < container.attempt)
     entry.removedRuns.set(container.name, container);
-  await context.runtime.removeContainer(container.id, signal);
-  await unlinkLog(context, entry.pod, container.name, container.id);
+  await removeContainer(context, entry.pod, container, signal);
   entry.terminationMessages.delete(container.id);
 }
 
 async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {
   const dead = deadOf(entry.runtime, context.config.maxDeadContainers);
   for (const id of dead.containers) {
-    await unlinkLog(
-      context,
-      entry.pod,
-      entry.runtime.containers.find((one) => one.id === id)?.name ?? "",
-      id,
-    );
-    await context.runtime.removeContainer(id, signal);
+    const name = entry.runtime.containers.find((one) => one.id === id)?.name ?? "";
+    await removeContainer(context, entry.pod, { id, name }, signal);
     entry.terminationMessages.delete(id);
   }
   for (const id of dead.sandboxes) await context.runtime.removeSandbox(id, signal);
@@ -361,10 +360,8 @@ async function cleanUp(
     context.tokens.forget(entry.uid);
   }
   if (!entry.gone) return;
-  for (const { id, name } of entry.runtime.containers) {
-    await unlinkLog(context, entry.pod, name, id);
-    await runtime.removeContainer(id, signal);
-  }
+  for (const container of entry.runtime.containers)
+    await removeContainer(context, entry.pod, container, signal);
   await context.volumes.remove(entry.uid, signal);
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
   // Last: an agent that dies before this is followed by one that finds the Pod by it, and all that is left.

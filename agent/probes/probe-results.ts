@@ -1,5 +1,6 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { errorText, type Log } from "#lib/log.ts";
+import { writeFileAtomically } from "#lib/write-file.ts";
 
 /** What probes have found of one container. */
 export interface ProbeResult {
@@ -69,9 +70,7 @@ export class ProbeResults {
         const all = new Map([...this.#left, ...this.#current()]);
         const text = JSON.stringify(Object.fromEntries([...all].slice(-maxResults)));
         if (text === this.#written) continue;
-        // A file that is there is whole: it takes the place of the old one only when it is written.
-        await writeFile(`${this.#file}.new`, text, { mode: 0o600 });
-        await rename(`${this.#file}.new`, this.#file);
+        await writeFileAtomically(this.#file, text, 0o600);
         this.#written = text;
       }
     } catch (cause) {
