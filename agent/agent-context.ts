@@ -7,6 +7,7 @@ import type { CgroupMounts } from "#linux/cgroup.ts";
 import type { AgentConfig } from "./config.ts";
 import type { CredentialPlugins } from "./images/credential-plugins.ts";
 import type { ImagePuller } from "./images/image-puller.ts";
+import type { PullRecords } from "./images/pull-records.ts";
 import type { DownwardFacts } from "./plan/downward.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
 import type { Prober } from "./probes/prober.ts";
@@ -28,6 +29,7 @@ export interface AgentContext {
   readonly tokens: ServiceAccountTokens;
   readonly volumes: Volumes;
   readonly puller: ImagePuller;
+  readonly pullRecords: PullRecords;
   readonly plugins: CredentialPlugins;
   readonly prober: Prober;
   readonly cgroups: CgroupMounts | undefined;

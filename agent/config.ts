@@ -1,4 +1,5 @@
 import { bool, duration, type Flags, integer, list, oneOf, port, text } from "#lib/flags.ts";
+import type { VerificationPolicy } from "./plan/pull-records.ts";
 
 /** The agent's settings, under the kubelet's names. Durations in milliseconds. */
 export interface AgentConfig {
@@ -51,6 +52,8 @@ export interface AgentConfig {
   /** "" for no credential providers. */
   readonly imageCredentialProviderConfig: string;
   readonly imageCredentialProviderBinDir: string;
+  readonly imagePullCredentialsVerificationPolicy: VerificationPolicy;
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
   readonly imageMinAgeMs: number;
   /** 0 for no limit. */
   readonly imageMaxAgeMs: number;
@@ -302,6 +305,18 @@ export const flags: Flags<AgentConfig> = {
     parse: text,
     default: "",
     help: "directory of those programs",
+  },
+  imagePullCredentialsVerificationPolicy: {
+    flag: "image-pull-credentials-verification-policy",
+    parse: oneOf("NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"),
+    default: "NeverVerifyPreloadedImages",
+    help: "which images on the node a Pod may use only with the credentials that fetched them",
+  },
+  preloadedImagesVerificationAllowlist: {
+    flag: "preloaded-images-verification-allowlist",
+    parse: list,
+    default: "",
+    help: "repositories that NeverVerifyAllowlistedImages lets everybody use; an entry may end in /*",
   },
   imageMinAgeMs: {
     flag: "minimum-image-ttl-duration",

@@ -25,6 +25,7 @@ import { serveHealth } from "./health-server.ts";
 import { collectImages } from "./images/collect-images.ts";
 import { CredentialPlugins } from "./images/credential-plugins.ts";
 import { ImagePuller } from "./images/image-puller.ts";
+import { PullRecords, recordFolder } from "./images/pull-records.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
 import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from "./observe/node-facts.ts";
@@ -171,6 +172,13 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   });
   await volumes.start();
   const probeResults = await ProbeResults.open(path.join(config.rootDir, "probe-results.json"), log);
+  const pullRecords = await PullRecords.open({
+    store: recordFolder(config.rootDir),
+    clock,
+    log,
+    policy: config.imagePullCredentialsVerificationPolicy,
+    allowlist: config.preloadedImagesVerificationAllowlist,
+  });
   const context: AgentContext = {
     config,
     nodeName,
@@ -182,11 +190,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     refs,
     tokens,
     volumes,
-    puller: new ImagePuller(runtime, clock, {
-      parallel: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
-      perSecond: config.registryPullQps,
-      burst: config.registryBurst,
-    }),
+    puller: new ImagePuller(
+      runtime,
+      clock,
+      {
+        parallel: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
+        perSecond: config.registryPullQps,
+        burst: config.registryBurst,
+      },
+      pullRecords,
+    ),
+    pullRecords,
     plugins: await CredentialPlugins.open(
       config.imageCredentialProviderConfig,
       config.imageCredentialProviderBinDir,

@@ -7,7 +7,7 @@ import { removeContainer } from "./apply/log-links.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
-import { credentialsFor } from "./images/credentials.ts";
+import { nodeCredentials, secretCredentials } from "./images/credentials.ts";
 import { pullSecrets } from "./images/pull-secrets.ts";
 import type { PodMemory } from "./model.ts";
 import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
@@ -197,10 +197,11 @@ function pullImage(
           policy: imagePullPolicy,
           // A class that is not there is the sandbox's failure to tell.
           runtimeHandler: await handlerOf(context, entry, context.signal).catch(() => ""),
-          credentials: async (signal) =>
-            credentialsFor(image, await pullSecrets(context, pod, signal), context.config.rootDir, () =>
-              context.plugins.credentials(image, signal),
-            ),
+          podCredentials: async (signal) => secretCredentials(image, await pullSecrets(context, pod, signal)),
+          nodeCredentials: async (signal) => [
+            ...(await context.plugins.credentials(image, signal)),
+            ...(await nodeCredentials(image, context.config.rootDir)),
+          ],
           tell: (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
         },
         context.signal,

@@ -6,12 +6,13 @@ import { noLog } from "#lib/log.ts";
 import { flags } from "../config.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
 import { RuntimeError } from "../runtime/runtime.ts";
+import { memoryRecords } from "./record-fixture.ts";
 import { ImageCollector } from "./collect-images.ts";
 
 const never = new AbortController().signal;
 const minute = 60_000;
 
-function setUp(args: readonly string[], names: readonly string[], pods: readonly Pod[] = []) {
+async function setUp(args: readonly string[], names: readonly string[], pods: readonly Pod[] = []) {
   const clock = new FakeClock();
   const runtime = new FakeRuntime(clock);
   for (const name of names) runtime.addImage(name, { entrypoint: ["sleep"] });
@@ -23,6 +24,7 @@ function setUp(args: readonly string[], names: readonly string[], pods: readonly
       clock,
       config: parseFlags("agent", flags, args),
       log: noLog,
+      pullRecords: (await memoryRecords(clock)).records,
       nodeName: "node-a",
       recorder: {
         event: (about, type, reason, message) => said.push(`${about.kind} ${type} ${reason} ${message}`),
@@ -39,7 +41,7 @@ function setUp(args: readonly string[], names: readonly string[], pods: readonly
 }
 
 t.test("IM6: above 85 % of the disk, images older than 2 minutes go until it is at 80 %", async (t) => {
-  const { disk, said, pass } = setUp([], ["a:1", "b:1", "c:1"]);
+  const { disk, said, pass } = await setUp([], ["a:1", "b:1", "c:1"]);
   t.equal((await pass(0)).length, 3);
   disk.availableBytes = 1_500_001;
   t.equal((await pass(1 * minute)).length, 3, "85 % are not reached");
@@ -58,7 +60,7 @@ t.test("IM6: what a Pod uses or the node has pinned stays, the longest unused go
     { spec: { containers: [], volumes: [{ name: "data", image: { reference: "mounted:1" } }] } },
   ];
   const names = ["used:1", "mounted:1", "kept:1", "lately:1", "old:1"];
-  const { disk, pass } = setUp(["--pinned-images=docker.io/library/kept*"], names, pods);
+  const { disk, pass } = await setUp(["--pinned-images=docker.io/library/kept*"], names, pods);
   await pass(0);
   pods.push({ spec: { containers: [{ name: "late", image: "lately:1" }] } });
   await pass(5 * minute);
@@ -71,14 +73,14 @@ t.test("IM6: what a Pod uses or the node has pinned stays, the longest unused go
 
 t.test("IM6: an image unused for longer than the greatest age goes with room on the disk", async (t) => {
   const pods: Pod[] = [{ spec: { containers: [{ name: "web", image: "used:1" }] } }];
-  const { pass } = setUp(["--image-maximum-gc-age=1h"], ["used:1", "old:1"], pods);
+  const { pass } = await setUp(["--image-maximum-gc-age=1h"], ["used:1", "old:1"], pods);
   await pass(0);
   t.same(await pass(60 * minute), ["used:1", "old:1"]);
   t.same(await pass(1 * minute), ["used:1"]);
 });
 
 t.test("IM6: what the runtime will not do is said, and keeps nothing else", async (t) => {
-  const { runtime, disk, said, pass } = setUp([], ["a:1", "b:1"]);
+  const { runtime, disk, said, pass } = await setUp([], ["a:1", "b:1"]);
   await pass(0);
   disk.availableBytes = 0;
   runtime.failNext("removeImage", new RuntimeError("failed", "it is busy"));

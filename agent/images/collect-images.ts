@@ -38,12 +38,18 @@ export async function collectImages(
 
 /** Remembers since when each image is unused. All of it may be lost: a new agent counts from its start. */
 export class ImageCollector {
-  readonly #context: Pick<AgentContext, "runtime" | "clock" | "config" | "log" | "recorder" | "nodeName">;
+  readonly #context: Pick<
+    AgentContext,
+    "runtime" | "clock" | "config" | "log" | "recorder" | "nodeName" | "pullRecords"
+  >;
   readonly #ports: CollectPorts;
   #seen = new Map<string, { readonly firstSeenMs: number; readonly lastUsedMs: number }>();
 
   constructor(
-    context: Pick<AgentContext, "runtime" | "clock" | "config" | "log" | "recorder" | "nodeName">,
+    context: Pick<
+      AgentContext,
+      "runtime" | "clock" | "config" | "log" | "recorder" | "nodeName" | "pullRecords"
+    >,
     ports: CollectPorts,
   ) {
     this.#context = context;
@@ -66,6 +72,7 @@ export class ImageCollector {
         },
         clock.now(),
       );
+      const listedMs = clock.now();
       let freedBytes = 0;
       const faults: string[] = [];
       for (const { id, sizeBytes } of plan.remove) {
@@ -78,6 +85,10 @@ export class ImageCollector {
           faults.push(errorText(cause)); // the others may still go
         }
       }
+      await this.#context.pullRecords.keep(
+        new Set((await runtime.listImages(signal)).map(({ id }) => id)),
+        listedMs,
+      );
       if (freedBytes < plan.wantedBytes) {
         this.#say(
           "FreeDiskSpaceFailed",

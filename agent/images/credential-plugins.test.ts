@@ -3,13 +3,13 @@ import os from "node:os";
 import path from "node:path";
 import t, { type Test } from "tap";
 import { FakeClock } from "#lib/clock.ts";
-import { noLog } from "#lib/log.ts";
+import { type Log, noLog } from "#lib/log.ts";
 import { CredentialPlugins } from "./credential-plugins.ts";
 
 const never = new AbortController().signal;
 
 /** A folder with one provider, the shell script given, which notes what it is asked in `asked`. */
-async function setUp(t: Test, answer: string, more: object = {}) {
+async function setUp(t: Test, answer: string, more: object = {}, log: Log = noLog) {
   const folder = await mkdtemp(path.join(os.tmpdir(), "providers-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   await writeFile(
@@ -34,7 +34,7 @@ async function setUp(t: Test, answer: string, more: object = {}) {
   const file = path.join(folder, "config.yaml");
   await writeFile(file, JSON.stringify(config));
   const clock = new FakeClock();
-  const open = () => CredentialPlugins.open(file, folder, { clock, log: noLog });
+  const open = () => CredentialPlugins.open(file, folder, { clock, log });
   const asked = async () =>
     (await readFile(path.join(folder, "asked"), "utf8").catch(() => ""))
       .split("\n")
@@ -120,3 +120,35 @@ for (const { name, more, why } of refusals) {
     await t.rejects(open(), why);
   });
 }
+
+t.test("IM4: Pods that want one image at the same time share one run of the provider", async (t) => {
+  const { open, asked } = await setUp(t, says("Image", '"cacheDuration":"0s",'));
+  const plugins = await open();
+  const all = await Promise.all(
+    Array.from({ length: 20 }, () => plugins.credentials("a.registry.example/one", never)),
+  );
+  t.equal((await asked()).length, 1);
+  t.ok(all.every((auths) => auths.length === 1));
+});
+
+t.test("IM4: no more than eight providers run at the same time", async (t) => {
+  const folder = t.testdir();
+  const count = `mkdir "${folder}/$$"; ls "${folder}" | wc -l >>"${folder}.most"; sleep 0.2; rmdir "${folder}/$$"`;
+  t.teardown(() => rm(`${folder}.most`, { force: true }));
+  const { open } = await setUp(t, `${count}\n${says("Image")}`);
+  const plugins = await open();
+  const images = Array.from({ length: 20 }, (_, place) => `a.registry.example/${place}`);
+  await Promise.all(images.map((image) => plugins.credentials(image, never)));
+  const most = (await readFile(`${folder}.most`, "utf8")).trim().split("\n").map(Number);
+  t.equal(most.length, 20, "each has its turn");
+  t.ok(Math.max(...most) > 1 && Math.max(...most) <= 8, `${Math.max(...most)} at once`);
+});
+
+t.test("IM4: what a provider prints goes into no log", async (t) => {
+  const said: string[] = [];
+  const log = { ...noLog, warn: (text: string, data?: object) => said.push(text, JSON.stringify(data)) };
+  const { open } = await setUp(t, "echo 'token=hush'", {}, log);
+  t.same(await (await open()).credentials("a.registry.example/one", never), []);
+  t.match(said.join(), /its answer is not JSON/);
+  t.notMatch(said.join(), /hush/);
+});

@@ -5,6 +5,7 @@ import { parse } from "yaml";
 import type { Clock } from "#lib/clock.ts";
 import { duration } from "#lib/flags.ts";
 import { errorText, type Log } from "#lib/log.ts";
+import { Turnstile } from "#lib/turnstile.ts";
 import { type CredentialProvider, credentialProviders } from "../plan/credential-provider-config.ts";
 import { matchesImage } from "../plan/image-glob.ts";
 import { registryOf } from "../plan/image-name.ts";
@@ -13,6 +14,7 @@ import type { ImageAuth } from "../runtime/runtime.ts";
 const runMs = 60_000;
 const maxOutputBytes = 1024 * 1024;
 const maxCached = 256;
+const maxRunning = 8;
 
 interface Answer {
   readonly auth: ReadonlyMap<string, ImageAuth>;
@@ -36,6 +38,10 @@ export class CredentialPlugins {
   readonly #ports: PluginPorts;
   readonly #cache = new Map<string, { readonly auth: Answer["auth"]; readonly untilMs: number }>();
 
+  /** Pods that want one image at the same time share one answer. */
+  readonly #running = new Map<string, Promise<Answer["auth"]>>();
+  readonly #turnstile = new Turnstile(maxRunning);
+
   private constructor(providers: readonly CredentialProvider[], folder: string, ports: PluginPorts) {
     this.#providers = providers;
     this.#folder = folder;
@@ -55,7 +61,10 @@ export class CredentialPlugins {
     }
   }
 
-  /** What the providers of this image answer, the longest pattern first. One that fails is logged and passed over. */
+  /**
+   * What the providers of this image answer, the longest pattern first. One that fails is logged and passed over.
+   * @param signal the same for all who ask, as they share what runs.
+   */
   async credentials(image: string, signal: AbortSignal): Promise<readonly ImageAuth[]> {
     const registry = registryOf(image);
     const full = image.startsWith(`${registry}/`) ? image : `${registry}/${image}`;
@@ -63,7 +72,7 @@ export class CredentialPlugins {
     for (const provider of this.#providers) {
       if (!provider.matchImages.some((pattern) => matchesImage(pattern, full))) continue;
       try {
-        const auth = this.#cached(provider, full) ?? (await this.#ask(provider, full, signal));
+        const auth = this.#cached(provider, full) ?? (await this.#shared(provider, full, signal));
         const matching = [...auth].filter(([pattern]) => matchesImage(pattern, full));
         found.push(...matching.toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([, one]) => one));
       } catch (cause) {
@@ -82,6 +91,17 @@ export class CredentialPlugins {
       if (known !== undefined && known.untilMs > now) return known.auth;
     }
     return undefined;
+  }
+
+  #shared(provider: CredentialProvider, image: string, signal: AbortSignal): Promise<Answer["auth"]> {
+    const key = cacheKey(provider.name, "Image", image);
+    const running = this.#running.get(key);
+    if (running !== undefined) return running;
+    const begun = this.#turnstile
+      .pass(() => this.#ask(provider, image, signal), signal)
+      .finally(() => this.#running.delete(key));
+    this.#running.set(key, begun);
+    return begun;
   }
 
   async #ask(provider: CredentialProvider, image: string, signal: AbortSignal): Promise<Answer["auth"]> {

@@ -2,26 +2,27 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { Secret } from "#api/generated/kubernetes.ts";
 import { registryOf } from "../plan/image-name.ts";
+import type { SourcedAuth } from "../plan/pull-records.ts";
 import type { ImageAuth } from "../runtime/runtime.ts";
 
-/**
- * Credentials for an image: the Pod's pull secrets, what the node's plugins answer, then the node's own files; of one
- * source the most specific first.
- */
-export async function credentialsFor(
-  image: string,
-  secrets: readonly Secret[],
-  rootDir: string,
-  fromPlugins: () => Promise<readonly ImageAuth[]> = async () => [],
-): Promise<readonly ImageAuth[]> {
+/** Credentials for an image from pull secrets; of one Secret the most specific first. */
+export function secretCredentials(image: string, secrets: readonly Secret[]): readonly SourcedAuth[] {
+  return secrets.flatMap(({ metadata: { uid = "", namespace = "", name = "" } = {}, data }) => {
+    const modern = data?.[".dockerconfigjson"];
+    const legacy = data?.[".dockercfg"];
+    const auths =
+      modern !== undefined
+        ? authsOf(decode(modern), "auths")
+        : legacy !== undefined
+          ? authsOf(decode(legacy), undefined)
+          : new Map<string, ImageAuth>();
+    return matching(image, auths).map((auth) => ({ auth, secret: { uid, namespace, name } }));
+  });
+}
+
+/** Credentials for an image from the node's own files, for all of its Pods. */
+export async function nodeCredentials(image: string, rootDir: string): Promise<readonly ImageAuth[]> {
   const found: ImageAuth[] = [];
-  for (const secret of secrets) {
-    const modern = secret.data?.[".dockerconfigjson"];
-    const legacy = secret.data?.[".dockercfg"];
-    if (modern !== undefined) found.push(...matching(image, authsOf(decode(modern), "auths")));
-    else if (legacy !== undefined) found.push(...matching(image, authsOf(decode(legacy), undefined)));
-  }
-  found.push(...(await fromPlugins()));
   for (const file of [path.join(rootDir, "config.json"), "/root/.docker/config.json"]) {
     const text = await readFile(file, "utf8").catch(() => undefined);
     if (text !== undefined) found.push(...matching(image, authsOf(text, "auths")));

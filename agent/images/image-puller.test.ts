@@ -3,15 +3,21 @@ import { FakeClock } from "#lib/clock.ts";
 import type { ImageState } from "../model.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
 import { RuntimeError } from "../runtime/runtime.ts";
+import { memoryRecords } from "./record-fixture.ts";
 import { backingOffPull, ImagePuller, type ImageWish } from "./image-puller.ts";
 
 const never = new AbortController().signal;
 const limits = { parallel: 2, perSecond: 0, burst: 10 };
 
-function setUp(more: Partial<typeof limits> = {}) {
+async function setUp(more: Partial<typeof limits> = {}) {
   const clock = new FakeClock();
   const runtime = new FakeRuntime(clock);
-  const puller = new ImagePuller(runtime, clock, { ...limits, ...more });
+  const puller = new ImagePuller(
+    runtime,
+    clock,
+    { ...limits, ...more },
+    (await memoryRecords(clock)).records,
+  );
   const said: string[] = [];
   const wish = (image: string, rest: Partial<ImageWish> = {}): Promise<ImageState> =>
     puller.ensure(
@@ -20,7 +26,8 @@ function setUp(more: Partial<typeof limits> = {}) {
         image,
         policy: undefined,
         runtimeHandler: "",
-        credentials: async () => [],
+        podCredentials: async () => [],
+        nodeCredentials: async () => [],
         tell: (type, reason, message) => said.push(`${type} ${reason} ${message}`),
         ...rest,
       },
@@ -31,7 +38,7 @@ function setUp(more: Partial<typeof limits> = {}) {
 }
 
 t.test("IM1: each pull policy does what it says, in the kubelet's words", async (t) => {
-  const { clock, runtime, said, wish, pulls } = setUp();
+  const { clock, runtime, said, wish, pulls } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"], pullMs: 1_250 });
   const first = wish("web:1");
   await clock.advance(1_250);
@@ -58,7 +65,7 @@ t.test("IM1: each pull policy does what it says, in the kubelet's words", async 
 });
 
 t.test("IM1: names that are none, and a runtime that cannot look, have reasons of their own", async (t) => {
-  const { runtime, said, wish } = setUp();
+  const { runtime, said, wish } = await setUp();
   t.match(await wish("Web:1"), { reason: "InvalidImageName", message: /^Failed to apply default image tag/ });
   runtime.failNext("imageStatus", new RuntimeError("failed", "no disk"));
   t.match(await wish("web:1"), {
@@ -69,7 +76,7 @@ t.test("IM1: names that are none, and a runtime that cannot look, have reasons o
 });
 
 t.test("IM2: a pull that fails waits 10 s, doubling up to 300 s, for each Pod and image alone", async (t) => {
-  const { clock, wish } = setUp();
+  const { clock, wish } = await setUp();
   const waits: number[] = [];
   for (let tries = 0; tries < 7; tries += 1) {
     const state = await wish("none:1");
@@ -82,7 +89,7 @@ t.test("IM2: a pull that fails waits 10 s, doubling up to 300 s, for each Pod an
 });
 
 t.test("IM2: a pull that succeeds begins its back-off anew", async (t) => {
-  const { clock, runtime, wish } = setUp();
+  const { clock, runtime, wish } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"] });
   runtime.failNext("pullImage", new RuntimeError("image-pull", "no route"));
   await wish("web:1", { policy: "Always" });
@@ -116,7 +123,7 @@ const failures = [
 ] as const;
 for (const { name, says, reason, event, waiting } of failures) {
   t.test(`IM2: a failed pull is told as ${reason} first, then as ImagePullBackOff: ${name}`, async (t) => {
-    const { runtime, said, wish } = setUp();
+    const { runtime, said, wish } = await setUp();
     runtime.failNext("pullImage", new RuntimeError("image-pull", says));
     const state = await wish("web:1");
     t.match(state, { state: "failed", reason });
@@ -127,7 +134,7 @@ for (const { name, says, reason, event, waiting } of failures) {
 }
 
 t.test("IM3: no more than the limit pull at the same time, and the wait is told", async (t) => {
-  const { clock, runtime, said, wish, pulls } = setUp();
+  const { clock, runtime, said, wish, pulls } = await setUp();
   for (const name of ["a", "b", "c"])
     runtime.registry.set(`docker.io/library/${name}:1`, { entrypoint: ["sleep"], pullMs: 1_000 });
   const all = ["a:1", "b:1", "c:1"].map((image) => wish(image));
@@ -144,10 +151,13 @@ t.test("IM3: no more than the limit pull at the same time, and the wait is told"
 });
 
 t.test("IM3: Pods that want one image with the same credentials share one pull", async (t) => {
-  const { clock, runtime, said, wish, pulls } = setUp();
+  const { clock, runtime, said, wish, pulls } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"], pullMs: 1_000 });
   const all = ["a", "b", "c"].map((owner) => wish("web:1", { owner }));
-  const other = wish("web:1", { owner: "d", credentials: async () => [{ username: "d", password: "d" }] });
+  const other = wish("web:1", {
+    owner: "d",
+    nodeCredentials: async () => [{ username: "d", password: "d" }],
+  });
   await clock.advance(1_000);
   t.match(await Promise.all([...all, other]), [{ state: "present" }, {}, {}, { state: "present" }]);
   t.equal(pulls(), 2, "other credentials are asked with alone: they may not be allowed");
@@ -155,7 +165,7 @@ t.test("IM3: Pods that want one image with the same credentials share one pull",
 });
 
 t.test("IM3: after a burst, pulls begin at the registry's rate", async (t) => {
-  const { clock, wish, pulls } = setUp({ parallel: 100, perSecond: 5, burst: 10 });
+  const { clock, wish, pulls } = await setUp({ parallel: 100, perSecond: 5, burst: 10 });
   const all = Array.from({ length: 20 }, (_, place) => wish(`none:${place}`));
   await clock.advance(0);
   t.equal(pulls(), 10);
@@ -167,7 +177,7 @@ t.test("IM3: after a burst, pulls begin at the registry's rate", async (t) => {
 });
 
 t.test("IM3: a pull that takes long tells how far it is, every 15 s and no more often", async (t) => {
-  const { clock, runtime, said, wish } = setUp();
+  const { clock, runtime, said, wish } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"], pullMs: 40_000 });
   const pull = wish("web:1");
   await clock.advance(40_000);
@@ -181,12 +191,12 @@ t.test("IM3: a pull that takes long tells how far it is, every 15 s and no more 
 });
 
 t.test("IM4: each of the credentials is tried until one is let in", async (t) => {
-  const { runtime, wish, pulls } = setUp();
+  const { runtime, wish, pulls } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"], password: "right" });
-  const credentials = async () => [{ password: "wrong" }, { password: "right" }, { password: "unused" }];
-  t.match(await wish("web:1", { credentials }), { state: "present" });
+  const nodeCredentials = async () => [{ password: "wrong" }, { password: "right" }, { password: "unused" }];
+  t.match(await wish("web:1", { nodeCredentials }), { state: "present" });
   t.equal(pulls(), 2);
-  t.match(await wish("web:1", { policy: "Always", credentials: async () => [{ password: "wrong" }] }), {
+  t.match(await wish("web:1", { policy: "Always", nodeCredentials: async () => [{ password: "wrong" }] }), {
     reason: "ErrImagePull",
     message: /unauthorized/,
   });

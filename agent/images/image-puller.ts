@@ -3,8 +3,10 @@ import type { Clock } from "#lib/clock.ts";
 import { errorText } from "#lib/log.ts";
 import type { ImageState } from "../model.ts";
 import { invalidImage, pullPolicyOf } from "../plan/image-name.ts";
+import type { SourcedAuth } from "../plan/pull-records.ts";
 import { isPullFailure, pulledWords, pullFailure, stillPullingWords } from "../plan/pull-words.ts";
 import type { ImageAuth, ImageStatus, PullOptions, PullProgress, Runtime } from "../runtime/runtime.ts";
+import type { PullRecords } from "./pull-records.ts";
 import { type PullLimits, PullSlots } from "./pull-slots.ts";
 
 const backoff = { firstMs: 10_000, maxMs: 300_000 };
@@ -24,8 +26,10 @@ export interface ImageWish {
   readonly image: string;
   readonly policy: string | undefined;
   readonly runtimeHandler: string;
-  /** Tried one after the other; asked for only when something is pulled. */
-  readonly credentials: (signal: AbortSignal) => Promise<readonly ImageAuth[]>;
+  /** The Pod's own credentials, tried first; asked for only when they matter. */
+  readonly podCredentials: (signal: AbortSignal) => Promise<readonly SourcedAuth[]>;
+  /** The node's, which all of its Pods may use. */
+  readonly nodeCredentials: (signal: AbortSignal) => Promise<readonly ImageAuth[]>;
   readonly tell: PullEvent;
 }
 
@@ -36,6 +40,8 @@ interface SharedPull {
 
 interface Pulled {
   readonly ref: string;
+  /** Which of the credentials were let in; 0 when there are none. */
+  readonly place: number;
   /** Without the wait for its turn. */
   readonly tookMs: number;
 }
@@ -45,12 +51,14 @@ export class ImagePuller {
   readonly #runtime: Runtime;
   readonly #clock: Clock;
   readonly #slots: PullSlots;
+  readonly #records: PullRecords;
   readonly #running = new Map<string, SharedPull>();
   readonly #failures = new Map<string, number>();
 
-  constructor(runtime: Runtime, clock: Clock, limits: PullLimits) {
+  constructor(runtime: Runtime, clock: Clock, limits: PullLimits, records: PullRecords) {
     this.#runtime = runtime;
     this.#clock = clock;
+    this.#records = records;
     this.#slots = new PullSlots(limits, clock);
   }
 
@@ -73,13 +81,20 @@ export class ImagePuller {
       return failed("ImageInspectError", message, this.#clock.now() + retryMs);
     }
     const rule = pullPolicyOf(image, wish.policy);
-    if (present !== undefined && rule !== "Always") {
+    if (
+      present !== undefined &&
+      rule !== "Always" &&
+      (await this.#records.mayUse(image, present.id, () => wish.podCredentials(signal)))
+    ) {
       tell("Normal", "Pulled", `Container image "${image}" already present on machine`);
       this.#failures.delete(owner);
       return { state: "present", ref: present.id, user: present.user };
     }
     if (rule === "Never") {
-      const message = `Container image "${image}" is not present with pull policy of Never`;
+      const message =
+        present === undefined
+          ? `Container image "${image}" is not present with pull policy of Never`
+          : `Container image "${image}" is present with pull policy of Never, but was pulled with credentials that this Pod does not have`;
       tell("Warning", "ErrImageNeverPull", message);
       return failed("ErrImageNeverPull", message, this.#clock.now() + retryMs);
     }
@@ -101,12 +116,12 @@ export class ImagePuller {
       tell("Normal", "Pulling", stillPullingWords(image, waitedMs(), progress)),
     );
     try {
-      const auths = await wish.credentials(signal);
+      const node = (await wish.nodeCredentials(signal)).map((auth): SourcedAuth => ({ auth }));
+      const credentials = [...(await wish.podCredentials(signal)), ...node];
       const listener = (now: PullProgress): void => {
         progress = now;
       };
-      const { ref, tookMs } = await this.#shared(wish, auths, listener, signal);
-      const status = await this.#runtime.imageStatus(image, signal);
+      const { ref, tookMs, status } = await this.#recorded(wish, credentials, listener, signal);
       tell("Normal", "Pulled", pulledWords(image, tookMs, waitedMs(), status?.sizeBytes ?? 0));
       this.#failures.delete(owner);
       return { state: "present", ref: status?.id ?? ref, user: status?.user ?? {} };
@@ -124,6 +139,26 @@ export class ImagePuller {
       return failed(reason, message, this.#clock.now() + backoffMs(failures, backoff));
     } finally {
       stopTelling();
+    }
+  }
+
+  /** A pull that is written down before and after. */
+  async #recorded(
+    wish: ImageWish,
+    credentials: readonly SourcedAuth[],
+    listener: (progress: PullProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Pulled & { readonly status: ImageStatus | undefined }> {
+    await this.#records.begin(wish.image);
+    let came: { readonly imageRef: string; readonly used: SourcedAuth | undefined } | undefined;
+    try {
+      const auths = credentials.map(({ auth }) => auth);
+      const pulled = await this.#shared(wish, auths, listener, signal);
+      const status = await this.#runtime.imageStatus(wish.image, signal);
+      came = { imageRef: status?.id ?? pulled.ref, used: credentials[pulled.place] };
+      return { ...pulled, status };
+    } finally {
+      await this.#records.end(wish.image, came);
     }
   }
 
@@ -153,8 +188,8 @@ export class ImagePuller {
     };
     const work = async (): Promise<Pulled> => {
       const startedMs = this.#clock.monotonicMs();
-      const ref = await this.#withEach(image, auths, { runtimeHandler, progress }, signal);
-      return { ref, tookMs: this.#clock.monotonicMs() - startedMs };
+      const came = await this.#withEach(image, auths, { runtimeHandler, progress }, signal);
+      return { ...came, tookMs: this.#clock.monotonicMs() - startedMs };
     };
     const ended = this.#slots.run(work, signal).finally(() => this.#running.delete(key));
     const shared = { ended, listeners };
@@ -167,12 +202,12 @@ export class ImagePuller {
     auths: readonly ImageAuth[],
     options: PullOptions,
     signal: AbortSignal,
-  ): Promise<string> {
+  ): Promise<Pick<Pulled, "ref" | "place">> {
     const causes: unknown[] = [];
-    for (const auth of auths.length === 0 ? [undefined] : auths) {
+    for (const [place, auth] of (auths.length === 0 ? [undefined] : auths).entries()) {
       try {
         const how = auth === undefined ? options : { ...options, auth };
-        return (await this.#runtime.pullImage(image, how, signal)).imageRef;
+        return { ref: (await this.#runtime.pullImage(image, how, signal)).imageRef, place };
       } catch (cause) {
         signal.throwIfAborted();
         causes.push(cause);

@@ -6,7 +6,7 @@ import { firstTally, type ProbeKind, type ProbeTally, probesOf, tally } from "..
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ProbeResult, ProbeResults } from "./probe-results.ts";
 import { type ProbeAnswer, runProbe } from "./run-probe.ts";
-import { Turnstile } from "./turnstile.ts";
+import { Turnstile } from "#lib/turnstile.ts";
 
 /** A running container to be probed. */
 export interface Probed {

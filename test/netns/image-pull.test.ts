@@ -3,8 +3,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import t, { type Test } from "tap";
 import type { Secret } from "#api/generated/kubernetes.ts";
 import { systemClock } from "#lib/clock.ts";
-import { credentialsFor } from "../../agent/images/credentials.ts";
+import { noLog } from "#lib/log.ts";
+import { nodeCredentials, secretCredentials } from "../../agent/images/credentials.ts";
 import { ImagePuller, type ImageWish } from "../../agent/images/image-puller.ts";
+import { PullRecords, recordFolder } from "../../agent/images/pull-records.ts";
 import type { ImageState } from "../../agent/model.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { DockerRuntime } from "../../agent/runtime/docker/docker-runtime.ts";
@@ -62,7 +64,14 @@ async function story(
   await using closed = await testRegistry(daemon, { port: 5_001, withPassword: true });
   const rootDir = `${daemon.directory}/kubelet`;
   await mkdir(rootDir);
-  const puller = new ImagePuller(runtime, systemClock, { parallel: 3, perSecond: 5, burst: 10 });
+  const records = await PullRecords.open({
+    store: recordFolder(rootDir),
+    clock: systemClock,
+    log: noLog,
+    policy: "NeverVerifyPreloadedImages",
+    allowlist: [],
+  });
+  const puller = new ImagePuller(runtime, systemClock, { parallel: 3, perSecond: 5, burst: 10 }, records);
   const said: string[] = [];
   const wish = (image: string, secrets: readonly Secret[], rest: Partial<ImageWish> = {}) =>
     puller.ensure(
@@ -71,7 +80,8 @@ async function story(
         image,
         policy: "Always",
         runtimeHandler: "",
-        credentials: () => credentialsFor(image, secrets, rootDir),
+        podCredentials: async () => secretCredentials(image, secrets),
+        nodeCredentials: () => nodeCredentials(image, rootDir),
         tell: (type, reason, message) => said.push(`${type} ${reason} ${message}`),
         ...rest,
       },
@@ -134,6 +144,26 @@ async function story(
         { name: "a wrong one before the right one", secrets: [modern("wrong"), legacy], state: "present" },
       ];
       for (const { name, secrets, state } of cases) t.match(await wish(image, secrets), { state }, name);
+      await t.test("IM5: what a Secret fetched is not for a Pod that does not have it", async (t) => {
+        const secret = (uid: string, password: string): Secret => ({
+          ...modern(password),
+          metadata: { uid, namespace: "team", name: "login" },
+        });
+        const present = { policy: "IfNotPresent" };
+        const never = { policy: "Never" };
+        t.match(await wish(image, [secret("1", closed.password)], present), { state: "present" });
+        said.splice(0);
+        t.match(await wish(image, [secret("1", closed.password)], never), { state: "present" });
+        t.match(said.splice(0), [/already present/], "no registry is asked again");
+        t.match(await wish(image, [], never), { reason: "ErrImageNeverPull", message: /credentials/ });
+        t.match(await wish(image, [], present), { reason: "ErrImagePull" }, "the registry refuses");
+        t.match(await wish(image, [secret("2", "wrong")], present), { reason: "ErrImagePull" });
+        t.match(
+          await wish(image, [secret("2", closed.password)], never),
+          { state: "present" },
+          "same content",
+        );
+      });
       await writeFile(`${rootDir}/config.json`, JSON.stringify({ auths: login(closed.password) }));
       t.match(await wish(image, []), { state: "present" }, "the node's file");
     },
