@@ -2,9 +2,7 @@ import { once } from "node:events";
 import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import Docker, { type ContainerInspectInfo } from "dockerode";
-import { collectOutput } from "../collect-output.ts";
 import { dockerArchive } from "../image-tar.ts";
 import { dockerPauseReference, pauseImage } from "../pause-image.ts";
 import type {
@@ -29,6 +27,7 @@ import { RuntimeError } from "../runtime.ts";
 import { connectInNetns } from "./connect-in-netns.ts";
 import { demultiplex } from "./demultiplex.ts";
 import { statusOf, toRuntimeError } from "./docker-error.ts";
+import { type DockerExec, execToEnd, exitCodeOf } from "./exec-to-end.ts";
 import { containerFromDocker, imageFromDocker, sandboxFromDocker } from "./from-docker.ts";
 import { hijack } from "./hijack.ts";
 import { dockerLabel } from "./labels.ts";
@@ -42,7 +41,6 @@ const leastApi = 1.41;
 const sandboxStopSeconds = 10;
 /** kubelet's runtimeRequestTimeout: how long Docker may be silent in a call that has no time of its own. */
 const defaultCallMs = 120_000;
-const execPollMs = 50;
 
 /** Docker itself as the runtime, without a shim: the names, labels and meanings of cri-dockerd. */
 export class DockerRuntime implements Runtime {
@@ -248,50 +246,9 @@ export class DockerRuntime implements Runtime {
     options: ExecSyncOptions,
     signal: AbortSignal,
   ): Promise<ExecResult> {
-    const { socket, inspect } = await this.#startExec(
-      id,
-      command,
-      { stdin: false, stdout: true, stderr: true, tty: false },
-      signal,
-    );
-    const timeout = options.timeoutMs === 0 ? undefined : AbortSignal.timeout(options.timeoutMs);
-    let away: unknown;
-    const stop = async (): Promise<void> => {
-      try {
-        const { Pid: pid, Running: isRunning } = await inspect();
-        if (!isRunning || pid === 0) throw new Error("Docker does not run it, and does not tell its end");
-        // Docker cannot end what it runs by exec; the pid it tells is the machine's, and leads a group of its own.
-        process.kill(-pid, "SIGKILL");
-      } catch (cause) {
-        // Docker is away; or the command has ended, and a Docker that is about to go does not tell.
-        away = cause;
-      }
-      socket.destroy();
-    };
-    const onEnd = (): void => void stop();
-    timeout?.addEventListener("abort", onEnd, { once: true });
-    signal.addEventListener("abort", onEnd, { once: true });
-    const output = demultiplex(socket);
-    const [stdout, stderr] = await Promise.all([
-      collectOutput(output.stdout, options.maxOutputBytes),
-      collectOutput(output.stderr, options.maxOutputBytes),
-    ]);
-    timeout?.removeEventListener("abort", onEnd);
-    signal.removeEventListener("abort", onEnd);
-    signal.throwIfAborted();
-    // A Docker that is being restarted says nothing: it was not the command that took too long.
-    if (away !== undefined) throw toRuntimeError(`run "${command.join(" ")}"`, away);
-    if (timeout?.aborted === true)
-      throw new RuntimeError(
-        "timeout",
-        `cannot run "${command.join(" ")}": it did not end in ${options.timeoutMs} ms`,
-      );
-    const exitCode = await exitCodeOf(inspect, signal);
-    // Docker's own words in place of the command's: what it stands on had gone before the command began.
-    if (exitCode !== 0 && Buffer.from(stdout).toString("utf8").endsWith(": unavailable\r\n")) {
-      throw new RuntimeError("unavailable", `cannot run "${command.join(" ")}": Docker is going away`);
-    }
-    return { exitCode, stdout, stderr };
+    const streams = { stdin: false, stdout: true, stderr: true, tty: false };
+    const what = `run "${command.join(" ")}"`;
+    return await execToEnd(what, (either) => this.#createExec(id, command, streams, either), options, signal);
   }
 
   async exec(
@@ -299,13 +256,14 @@ export class DockerRuntime implements Runtime {
     options: StreamOptions & { readonly command: readonly string[] },
     signal: AbortSignal,
   ): Promise<ProcessStreams> {
-    const { socket, inspect, resize } = await this.#startExec(id, options.command, options, signal);
+    const { open, inspect, resize } = await this.#createExec(id, options.command, options, signal);
+    const socket = await open(signal);
     const ended = once(socket, "close");
     const streams = streamsOf(socket, options);
     return {
       ...streams,
       resize,
-      exit: ended.then(() => exitCodeOf(inspect, AbortSignal.timeout(60_000))),
+      exit: ended.then(() => exitCodeOf({ inspect }, AbortSignal.timeout(60_000))),
       close: () => socket.destroy(),
     };
   }
@@ -452,16 +410,12 @@ export class DockerRuntime implements Runtime {
     await readPull(Readable.from(progress), undefined);
   }
 
-  async #startExec(
+  async #createExec(
     id: string,
     command: readonly string[],
     options: StreamOptions,
     signal: AbortSignal,
-  ): Promise<{
-    readonly socket: Duplex;
-    readonly inspect: () => Promise<Docker.ExecInspectInfo>;
-    readonly resize: (size: { readonly width: number; readonly height: number }) => Promise<void>;
-  }> {
+  ): Promise<DockerExec> {
     const exec = await this.#ask(`run a command in container "${id}"`, signal, () =>
       this.#docker.getContainer(id).exec({
         Cmd: [...command],
@@ -469,13 +423,13 @@ export class DockerRuntime implements Runtime {
         AttachStdout: options.stdout,
         AttachStderr: options.stderr,
         Tty: options.tty,
+        abortSignal: signal,
       }),
     );
     const body = { Detach: false, Tty: options.tty };
-    const socket = await hijack(this.#socketPath, `/exec/${exec.id}/start`, body, signal);
     return {
-      socket,
-      inspect: () => exec.inspect(),
+      open: (until) => hijack(this.#socketPath, `/exec/${exec.id}/start`, body, until),
+      inspect: (until) => exec.inspect({ abortSignal: until }),
       resize: async ({ width, height }) => {
         await exec.resize({ w: width, h: height });
       },
@@ -598,18 +552,6 @@ function streamsOf(
     stdout: options.stdout ? stdout : undefined,
     stderr: options.stderr ? stderr : undefined,
   };
-}
-
-/** The code is there a moment after the streams have ended. */
-async function exitCodeOf(
-  inspect: () => Promise<Docker.ExecInspectInfo>,
-  signal: AbortSignal,
-): Promise<number> {
-  for (;;) {
-    const info = await inspect();
-    if (!info.Running) return info.ExitCode ?? 0;
-    await delay(execPollMs, undefined, { signal });
-  }
 }
 
 function parseEvent(line: string): RuntimeEvent {
