@@ -236,7 +236,7 @@ export class CriRuntime implements Runtime {
     const giveUp = new AbortController();
     const end = async (): Promise<void> => {
       const pid = await this.#pidOf(id, AbortSignal.timeout(execEndMs)).catch(() => 0);
-      if (pid > 0) await endExec(pid, command, performance.now() - startedMs);
+      if (pid > 0) await endExec(pid, command, startedMs);
       // One that left its group may hold the output open: the answer does not wait for it.
       setTimeout(() => giveUp.abort(), execEndMs).unref();
     };

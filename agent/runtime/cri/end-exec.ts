@@ -2,8 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 
 /** The kernel counts start times in hundredths of a second for every program. @see proc(5), CLK_TCK */
 const ticksPerSecond = 100;
-/** Start times are rounded down to a tick, ages may seem longer by it. */
-const slackSeconds = 0.05;
+/** A start time and the time since the boot are both rounded down to a tick: an age is wrong by less than two. */
+const slackSeconds = 0.02;
 
 interface Process {
   readonly pid: number;
@@ -17,15 +17,17 @@ interface Process {
  * would end the first process alone and then wait for those it has started. The command's process is a child of the
  * container's shim, in the container's cgroup, leads its own group and has the command's words.
  * @param initPid the container's own process.
- * @param withinMs how long ago the command was started, at most.
+ * @param startedMs when the runtime was asked to run it, by `performance.now()`: what is older is not ours.
  * @returns whether it was found.
  */
 export async function endExec(
   initPid: number,
   command: readonly string[],
-  withinMs: number,
+  startedMs: number,
 ): Promise<boolean> {
   const upSeconds = Number((await read("/proc/uptime")).split(" ")[0]);
+  // Taken after the time that ages are counted from: a slow machine must not make ours seem too old.
+  const withinSeconds = (performance.now() - startedMs) / 1_000 + slackSeconds;
   const init = await processOf(initPid, upSeconds);
   if (init === undefined || init.parent <= 1) return false;
   const cgroup = await read(`/proc/${initPid}/cgroup`);
@@ -35,10 +37,11 @@ export async function endExec(
     if (pid === initPid) continue;
     const process = await processOf(pid, upSeconds);
     if (process === undefined || !process.isLeader) continue;
-    if (process.ageSeconds > withinMs / 1_000 + slackSeconds) continue;
+    if (process.ageSeconds > withinSeconds) continue;
     if ((await read(`/proc/${pid}/cgroup`)) !== cgroup) continue;
-    // A script's interpreter stands before the words.
-    if (!(await read(`/proc/${pid}/cmdline`)).replace(/\0$/, "").endsWith(words)) continue;
+    // A script's interpreter stands before the words, as words of its own.
+    const line = (await read(`/proc/${pid}/cmdline`)).replace(/\0$/, "");
+    if (line !== words && !line.endsWith(`\0${words}`)) continue;
     found.push(process);
   }
   // The same command may have been started again since: ours is the oldest that is not too old.
