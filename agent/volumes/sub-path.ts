@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readlinkSync } from "node:fs";
+import { chmodSync, closeSync, constants, mkdirSync, openSync, readlinkSync } from "node:fs";
 import { lstat, mkdir, realpath, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { isMissing } from "#lib/read-if-there.ts";
@@ -58,6 +58,8 @@ function openWithin(root: string, parts: readonly string[], mode: number): numbe
       if (!isMissing(cause)) throw cause;
       mkdirSync(next, { mode });
       fd = openSync(next, pathOnly | constants.O_NOFOLLOW);
+      // The umask took bits away: a container that is not root could not write where it can in the volume itself.
+      chmodSync(`/proc/self/fd/${fd}`, mode);
     } finally {
       closeSync(at);
     }

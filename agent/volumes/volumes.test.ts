@@ -1,5 +1,16 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import t from "tap";
@@ -59,8 +70,14 @@ t.test(
     await t.rejects(bindSubPath(volume, "../x", path.join(folder, "b")), /must not contain/);
     await bindSubPath(volume, "link/file", path.join(folder, "c"));
     t.equal(await readFile(path.join(folder, "c"), "utf8"), "yes");
+    await chmod(volume, 0o2777);
     await bindSubPath(volume, "new/deep", path.join(folder, "d"));
-    t.ok(existsSync(path.join(volume, "new/deep")), "what is missing is made");
+    for (const made of ["new", "new/deep"])
+      t.equal(
+        (await stat(path.join(volume, made))).mode & 0o7777,
+        0o2777,
+        `${made} is made as the volume is`,
+      );
     t.ok((await mountPoints()).includes(path.join(folder, "d")));
   },
 );
