@@ -6,6 +6,7 @@ import t from "tap";
 import WebSocket from "ws";
 import { systemClock } from "#lib/clock.ts";
 import { connectSpdy } from "#lib/spdy/upgrade.ts";
+import type { AgentView } from "../model.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
 import { fakeView } from "./fake-view.ts";
 import { HttpError } from "./http-error.ts";
@@ -119,11 +120,25 @@ t.test("agent §2.3: port-forward over WebSocket channels names each port first"
   socket.on("message", (data: Buffer) => messages.push(data));
   await once(socket, "open");
   socket.send(Buffer.from("\0ping"));
-  while (messages.length < 3) await once(socket, "message");
+  while (messages.length < 3) await once(socket, "message", { signal: AbortSignal.timeout(30_000) });
   t.same(messages, [Buffer.from([0, 0x90, 0x1f]), Buffer.from([1, 0x90, 0x1f]), Buffer.from("\0ping")]);
   socket.close();
   await once(socket, "close");
 });
+
+t.test(
+  "agent §2.3: port-forward over WebSocket channels tells what went wrong before it closes",
+  async (t) => {
+    await using node = await testNode();
+    const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=81`, "v4.channel.k8s.io");
+    const errors: string[] = [];
+    socket.on("message", (data: Buffer) => {
+      if (data[0] === 1) errors.push(data.subarray(1).toString());
+    });
+    await once(socket, "close", { signal: AbortSignal.timeout(30_000) });
+    t.match(errors[1], /connection refused/);
+  },
+);
 
 /** A node whose only Pod echoes on port 8080; it serves streams without TLS. */
 async function testNode(): Promise<
@@ -133,6 +148,7 @@ async function testNode(): Promise<
   const runtime = new FakeRuntime(systemClock);
   const awake = setInterval(() => {}, 1_000);
   const view = await fakeView(runtime, "nc -ll -p 8080 -e /bin/cat", "/nowhere", stop.signal);
+  await listening(runtime, view, stop.signal);
   const server = createServer();
   const sockets = new Set<Duplex>();
   server.on("upgrade", (request, socket, head) => {
@@ -157,6 +173,18 @@ async function testNode(): Promise<
       clearInterval(awake);
     },
   };
+}
+
+/** A program that was started does not listen at once. */
+async function listening(runtime: FakeRuntime, view: AgentView, signal: AbortSignal): Promise<void> {
+  const sandboxId = view.podByName("default", "web")?.sandboxId ?? "";
+  const within = AbortSignal.any([signal, AbortSignal.timeout(30_000)]);
+  for (;;) {
+    const opened = await runtime.portForward(sandboxId, 8_080, within).catch(() => undefined);
+    opened?.destroy();
+    if (opened !== undefined) return;
+    await systemClock.sleep(1, within);
+  }
 }
 
 async function text(stream: Duplex): Promise<string> {

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import { finished } from "node:stream/promises";
 import type { WebSocket } from "ws";
 import { forwardPort, type OpenPort } from "./port-forward.ts";
 import { WebSocketChannels } from "./websocket-channels.ts";
@@ -23,6 +24,9 @@ export async function webSocketPortForward(
     errors.write(name);
     const client = Duplex.from({ readable: channels.readable(2 * index), writable: toClient });
     await forwardPort(client, port, openPort, (message) => errors.write(message));
+    // What went wrong is still on its way: closing now would lose it.
+    errors.end();
+    await finished(errors).catch(() => {});
   });
   await Promise.race([channels.closed, Promise.all(forwarding)]);
   channels.close();
