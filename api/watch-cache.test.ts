@@ -166,3 +166,30 @@ t.test("a forgotten history is listed anew, and the difference is told", async (
   t.equal(server.lists, 2);
   await end();
 });
+t.test("what was known before is there while no server answers, and is not called complete", async (t) => {
+  const server = new FakeServer();
+  server.put("kept", "1");
+  server.put("changed", "1");
+  const known = [...server.objects.values()];
+  const gone = {
+    metadata: { name: "gone", namespace: "d", uid: "gone", resourceVersion: "1" },
+    data: { value: "1" },
+  };
+  server.put("changed", "2");
+  server.away = true;
+  const { cache, changes, clock, end } = start(server);
+  await clock.advance(0);
+  cache.seed([...known, gone]);
+  t.same(changes, ["d/kept: - -> 1", "d/changed: - -> 1", "d/gone: - -> 1"]);
+  t.equal(cache.view.state, "listing");
+  t.equal(cache.seeded, true);
+  changes.length = 0;
+  server.away = false;
+  await clock.advance(60_000);
+  t.same(changes, ["d/gone: 1 -> -", "d/kept: 1 -> 1", "d/changed: 1 -> 2"]);
+  t.equal(cache.view.state, "complete");
+  t.equal(cache.seeded, false);
+  cache.seed([gone]);
+  t.notOk(cache.get("d/gone"), "a server that has spoken is believed");
+  await end();
+});

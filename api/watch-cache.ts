@@ -33,6 +33,7 @@ export class WatchCache<T extends KubeObject> {
   readonly #readers = new Set<Changed<T>>();
   readonly #complete = Promise.withResolvers<void>();
   #synced = false;
+  #seeded = false;
   #failures = 0;
   #lastError: unknown;
 
@@ -50,6 +51,21 @@ export class WatchCache<T extends KubeObject> {
   /** Why the last attempt failed; undefined while the watch is well. */
   get lastError(): unknown {
     return this.#lastError;
+  }
+
+  /** Whether what it has is from an earlier life: see {@link seed}. */
+  get seeded(): boolean {
+    return this.#seeded;
+  }
+
+  /**
+   * Fills the cache with what was known in an earlier life, for as long as no server answers. The view stays
+   * "listing", so that nothing is called stale; the first list tells the difference. Nothing happens once it has ended.
+   */
+  seed(objects: Iterable<T>): void {
+    if (this.#synced) return;
+    this.#seeded = true;
+    for (const object of objects) this.#set(keyText(keyOf(object)), object);
   }
 
   get(key: string): T | undefined {
@@ -121,6 +137,7 @@ export class WatchCache<T extends KubeObject> {
     } while (next !== undefined && next !== "");
     for (const key of this.#all.keys()) if (!listed.has(key)) this.#set(key, undefined);
     for (const [key, object] of listed) this.#set(key, object);
+    this.#seeded = false;
     this.#lastError = undefined;
     if (!this.#synced) {
       this.#synced = true;
@@ -152,7 +169,8 @@ export class WatchCache<T extends KubeObject> {
   #set(key: string, now: T | undefined): void {
     const before = this.#all.get(key);
     if (now === undefined && before === undefined) return;
-    if (now !== undefined && before !== undefined && isSame(now, before)) return;
+    // A server that was set back counts anew: a revision of an earlier life is not compared with its.
+    if (now !== undefined && before !== undefined && !this.#seeded && isSame(now, before)) return;
     if (now === undefined) this.#all.delete(key);
     else this.#all.set(key, now);
     for (const changed of this.#readers) changed(key, now, before);
