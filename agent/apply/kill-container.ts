@@ -7,7 +7,7 @@ import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
 import { hookPorts } from "./hook-ports.ts";
 
-/** Seconds a container always has between TERM and KILL, whatever its preStop hook has used. */
+/** Seconds a container always has between TERM and KILL, whatever its Pod's grace period is and its hook has used. */
 const leastStopSeconds = 2;
 
 /** Begins to stop a container: preStop, TERM, and KILL when the time is over. It goes on in the background. */
@@ -30,7 +30,8 @@ export function killContainer(
     try {
       if (begins && action.preStop) await preStop(context, entry, action, deadlineMs, signal);
       const left = Math.ceil((deadlineMs - context.clock.now()) / 1_000);
-      const least = Math.min(leastStopSeconds, graceSeconds);
+      // None at all is the wish to end it abruptly.
+      const least = graceSeconds === 0 ? 0 : leastStopSeconds;
       await context.runtime.stopContainer(container.id, Math.max(least, left), signal);
     } catch (cause) {
       if (signal.aborted) return;
