@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Container } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
@@ -12,6 +12,7 @@ import { environment } from "../plan/environment.ts";
 import { expand } from "../plan/expand.ts";
 import { podHostname } from "../plan/hostname.ts";
 import { hostsFile } from "../plan/hosts-file.ts";
+import { attemptAfterLogs } from "../plan/log-names.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import { rootRefusal } from "../plan/security-context.ts";
 import type { PodEntry } from "../pod-entry.ts";
@@ -20,7 +21,7 @@ import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory } from "../volumes/pod-directories.ts";
 import { ensureHostPath } from "../volumes/plugins/host-path.ts";
 import { bindSubPath } from "../volumes/sub-path.ts";
-import { sandboxOf } from "./create-sandbox.ts";
+import { logDirectoryOf, sandboxOf } from "./create-sandbox.ts";
 import { hookPorts } from "./hook-ports.ts";
 import { linkLog, removeContainer } from "./log-links.ts";
 
@@ -42,10 +43,11 @@ class StartError extends Error {
 export async function startContainer(
   context: AgentContext,
   entry: PodEntry,
-  action: Start,
+  planned: Start,
   signal: AbortSignal,
 ): Promise<void> {
   const { pod } = entry;
+  const action = await numbered(context, entry, planned);
   const { spec } = action;
   const name = spec.container.name;
   const place = fieldPathOf(spec);
@@ -68,6 +70,15 @@ export async function startContainer(
     podEvent(context, pod, "Warning", "Failed", `Error: ${message}`, place);
     entry.startFailures.set(name, { reason, message, retryAtMs: context.clock.now() + retryMs });
   }
+}
+
+/** A first run goes on from the logs of runs that nobody else remembers. */
+async function numbered(context: AgentContext, entry: PodEntry, action: Start): Promise<Start> {
+  if (!action.isFirst) return action;
+  const names = await readdir(path.join(logDirectoryOf(context, entry), action.spec.container.name)).catch(
+    () => [],
+  );
+  return { ...action, attempt: Math.max(action.attempt, attemptAfterLogs(names)) };
 }
 
 async function create(

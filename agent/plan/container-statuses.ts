@@ -111,6 +111,8 @@ function statusOf(
 /** The end of the run before this one, when the runtime has no record of it any more. */
 function keptEnd(before: ApiContainerStatus | undefined, containerID: string): ContainerState {
   if (before?.containerID === containerID) return before.lastState ?? {};
+  // A run that was lost without a record was noted while the next one was waited for.
+  if (before?.state?.waiting !== undefined) return before.lastState ?? {};
   return before?.state?.terminated === undefined ? {} : { terminated: before.state.terminated };
 }
 

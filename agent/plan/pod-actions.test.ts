@@ -1,5 +1,5 @@
 import t from "tap";
-import type { Pod } from "#api/generated/kubernetes.ts";
+import type { ContainerStatus as ApiContainerStatus, Pod } from "#api/generated/kubernetes.ts";
 import type { PodMemory, PodRuntime } from "../model.ts";
 import { containerHash } from "./container-hash.ts";
 import { annotation } from "./names.ts";
@@ -48,6 +48,14 @@ const gone = {
     deletionGracePeriodSeconds: 7,
   },
 };
+const lost = (more: Partial<ApiContainerStatus>): ApiContainerStatus => ({
+  name: "web",
+  image: "busybox",
+  imageID: "",
+  ready: false,
+  restartCount: 3,
+  ...more,
+});
 /** Exit code 42 of the app makes everything run anew. */
 const trainer = testPod({
   restartPolicy: "Never",
@@ -351,6 +359,18 @@ const cases: readonly {
       endedRecord("web", 137),
     ),
     want: ["start web #1 wait 10000"],
+  },
+  {
+    name: "LC14: a count goes on from the API's when the runtime has lost every record",
+    pod: testPod({}, { status: { containerStatuses: [lost({ containerID: "containerd://x" })] } }),
+    runtime: testRuntime([up]),
+    want: ["start web #4 wait 0"],
+  },
+  {
+    name: "LC14: a lost run that the status counts already is not counted twice",
+    pod: testPod({}, { status: { containerStatuses: [lost({})] } }),
+    runtime: testRuntime([up]),
+    want: ["start web #3 wait 0"],
   },
   {
     name: "LC9 LC12: init containers run again in a new sandbox",

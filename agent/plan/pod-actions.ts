@@ -31,6 +31,8 @@ export type PodAction =
       readonly spec: SpecContainer;
       readonly sandbox: SandboxStatus;
       readonly attempt: number;
+      /** The runtime knows no run before this one: there may be logs of one all the same. */
+      readonly isFirst: boolean;
       /** Written on the container: how long to wait after its end. */
       readonly backoffMs: number;
       readonly imageRef: string;
@@ -308,6 +310,7 @@ function start(context: RunContext, spec: SpecContainer): void {
     do: "start-container",
     spec,
     sandbox: context.sandbox,
+    isFirst: before === undefined,
     ...(before?.state === "created"
       ? { attempt: before.attempt, backoffMs: Number(before.annotations[annotation.backoffMs] ?? 0) }
       : {
@@ -322,7 +325,9 @@ function start(context: RunContext, spec: SpecContainer): void {
 function noted(pod: Pod, spec: SpecContainer): number {
   const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
   const status = statuses.find(({ name }) => name === spec.container.name);
-  return status?.containerID === undefined || status.containerID === "" ? 0 : status.restartCount + 1;
+  if (status === undefined) return 0;
+  // Without an id it counts the run that was lost already: see container-statuses.ts.
+  return (status.containerID ?? "") === "" ? status.restartCount : status.restartCount + 1;
 }
 
 /** @returns the image's reference when it is there. */

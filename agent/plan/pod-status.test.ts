@@ -263,7 +263,14 @@ t.test("LC2: a container that vanished while it ran counts as a restart", async 
       },
     },
   );
-  t.match(status(pod, testRuntime([])).containerStatuses?.[0], {
+  const waiting = status(pod, testRuntime([]));
+  t.match(waiting.containerStatuses?.[0], {
+    restartCount: 3,
+    lastState: { terminated: { exitCode: 137, reason: "ContainerStatusUnknown" } },
+  });
+  // The run that follows tells of it too.
+  const next = testRuntime([testSandbox()], testRecord("web", { attempt: 3 }));
+  t.match(status({ ...pod, status: waiting }, next).containerStatuses?.[0], {
     restartCount: 3,
     lastState: { terminated: { exitCode: 137, reason: "ContainerStatusUnknown" } },
   });
