@@ -8,6 +8,7 @@ import type { AgentConfig } from "./config.ts";
 import type { CredentialPlugins } from "./images/credential-plugins.ts";
 import type { ImagePuller } from "./images/image-puller.ts";
 import type { PullRecords } from "./images/pull-records.ts";
+import type { ObjectReader } from "./last-known/object-reader.ts";
 import type { DownwardFacts } from "./plan/downward.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
 import type { Prober } from "./probes/prober.ts";
@@ -22,6 +23,8 @@ export interface AgentContext {
   readonly nodeName: string;
   readonly runtime: Runtime;
   readonly client: ApiClient | undefined;
+  /** Reads objects of the API one by one; remembers them for when it is out of reach. */
+  readonly reader: ObjectReader | undefined;
   readonly recorder: EventRecorder;
   readonly clock: Clock;
   readonly log: Log;

@@ -1,4 +1,5 @@
 import { bool, duration, type Flags, integer, list, oneOf, port, text } from "#lib/flags.ts";
+import type { PodCacheMode } from "./plan/pod-cache-text.ts";
 import type { VerificationPolicy } from "./plan/pull-records.ts";
 
 /** The agent's settings, under the kubelet's names. Durations in milliseconds. */
@@ -11,6 +12,7 @@ export interface AgentConfig {
   readonly staticPodPath: string;
   readonly fileCheckMs: number;
   /** "" for no static Pods from there. */
+  readonly podCache: PodCacheMode;
   readonly staticPodUrl: string;
   readonly staticPodUrlHeaders: Readonly<Record<string, string>>;
   readonly httpCheckMs: number;
@@ -96,6 +98,12 @@ export const flags: Flags<AgentConfig> = {
     parse: duration,
     default: "20s",
     help: "time between two full scans of the static Pods",
+  },
+  podCache: {
+    flag: "pod-cache",
+    parse: oneOf("off", "without-secrets", "with-secrets"),
+    default: "without-secrets",
+    help: "what of its Pods the node keeps on its disk, to run them when it comes up without an API server",
   },
   staticPodUrl: {
     flag: "manifest-url",

@@ -26,6 +26,7 @@ import { collectImages } from "./images/collect-images.ts";
 import { CredentialPlugins } from "./images/credential-plugins.ts";
 import { ImagePuller } from "./images/image-puller.ts";
 import { PullRecords, recordFolder } from "./images/pull-records.ts";
+import { type Knowledge, PodCache } from "./last-known/pod-cache.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
 import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from "./observe/node-facts.ts";
@@ -112,6 +113,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const markAll = (): void => {
     for (const uid of table.entries.keys()) dirty.add(uid);
   };
+  const lastKnown = await PodCache.open({
+    folder: path.join(config.rootDir, "pod-cache"),
+    mode: client === undefined ? "off" : config.podCache,
+    nodeName,
+    clock,
+    log,
+  });
+  const reader = client && lastKnown.reader(client);
   const nodePods = { fieldSelector: `spec.nodeName=${nodeName}` };
   const podCache = client && new WatchCache<Pod>(podResource, nodePods, { ...ports, client });
   const serviceCache = client && new WatchCache<Service>(serviceResource, {}, { ...ports, client });
@@ -155,15 +164,19 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     log.warn("the runtime is slow", { uid, message });
     sayOfPod(uid, message);
   });
-  const refs = new ObjectRefs({ ...ports, client }, (uid) => {
+  const refs = new ObjectRefs({ ...ports, client, recall: (place) => lastKnown.recall(place) }, (uid) => {
+    lastKnown.changed();
     table.entries.get(uid)?.forgetConfigErrors();
     dirty.add(uid);
   });
-  const tokens = new ServiceAccountTokens(client, clock);
+  const tokens = new ServiceAccountTokens(client, clock, lastKnown, (pod) => {
+    log.warn("a pod begins without a service account token", { pod: keyText(keyOf(pod)) });
+    podEvent(context, pod, "Warning", "ServiceAccountTokenMissing", tokenMissing);
+  });
   const volumes = new Volumes({
     rootDir: config.rootDir,
     plugins: builtinPlugins({ refs, tokens }),
-    client,
+    client: reader,
     nodeName,
     clock,
     log,
@@ -184,6 +197,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     nodeName,
     runtime: slowCalls.watch(runtime),
     client,
+    reader,
     recorder,
     clock,
     log,
@@ -220,7 +234,10 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       hostIps: () => hostIps,
       networkReady: () => state.networkReady,
       hostDns: () => hostDns,
-      services: () => (serviceCache?.view.state === "complete" ? [...serviceCache.values()] : undefined),
+      services: () =>
+        serviceCache?.view.state === "complete" || serviceCache?.seeded === true
+          ? [...serviceCache.values()]
+          : undefined,
       memoryBytes: facts.memoryBytes,
       minOomScoreAdj: await lowestOomScoreAdj(),
       facts: (podIps) => ({ nodeName, hostIps, podIps, allocatable }),
@@ -304,6 +321,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     seen: (one: Node): void => {
       const isFirst = node === undefined;
       node = one;
+      lastKnown.changed();
       if (isFirst) markAll();
     },
     changed: async (ms: number, within: AbortSignal): Promise<void> => {
@@ -319,9 +337,40 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     relist: (): void => relister.ask(),
     broke: (): void => state.lookNow(),
   };
+  const knowledge = (): Knowledge | undefined =>
+    podCache?.view.state === "complete" && serviceCache?.view.state === "complete"
+      ? {
+          node,
+          pods: podCache.values(),
+          services: serviceCache.values(),
+          refs: refs.known(),
+          tokens: tokens.known(),
+        }
+      : undefined;
+  const runFromMemory = async (cache: WatchCache<Pod>, within: AbortSignal): Promise<void> => {
+    const left = await lastKnown.whenAway(cache, within);
+    if (left === undefined) return;
+    log.warn("the API cannot be reached; the Pods of before are run", { pods: left.pods.length });
+    node ??= left.nodes[0];
+    serviceCache?.seed(left.services);
+    cache.seed(left.pods);
+    await cache.synced(within);
+    lastKnown.back();
+    log.info("the API is back", {});
+    recorder.event(
+      { apiVersion: "v1", kind: "Node", metadata: { name: nodeName, uid: nodeName } },
+      "Warning",
+      "StartedFromPodCache",
+      `The API server could not be reached when the node started: ${left.pods.length} pods were run as they were last known.`,
+    );
+  };
   const staticPorts = { nodeName, clock, log };
 
-  podCache?.subscribe((key, now, before) => table.apiChanged(key, now, before));
+  podCache?.subscribe((key, now, before) => {
+    table.apiChanged(key, now, before);
+    lastKnown.changed();
+  });
+  serviceCache?.subscribe(() => lastKnown.changed());
   podCache?.synced(running).then(() => relister.ask(), noMatter);
   serviceCache?.synced(running).then(markAll, noMatter);
   try {
@@ -353,6 +402,10 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       },
       async (within) => podCache?.run(within),
       async (within) => serviceCache?.run(within),
+      async (within) => {
+        if (podCache !== undefined) await runFromMemory(podCache, within);
+      },
+      (within) => lastKnown.run(knowledge, within),
       (within) => keepNode(context, nodePorts, within),
       (within) => collectImages(context, () => [...table.entries.values()].map(({ pod }) => pod), within),
       (within) => rotateLogs(context, within),
@@ -381,6 +434,9 @@ function logRecorder(log: Log): EventRecorder {
       log.info("event", { object: keyText(keyOf(target)), type, reason, message }),
   };
 }
+
+const tokenMissing =
+  "the API server cannot be reached: the pod begins with an empty service account token, and gets one when the API server is back";
 
 function times(count: number, task: Task): readonly Task[] {
   return Array.from({ length: count }, () => task);

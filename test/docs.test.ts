@@ -10,7 +10,7 @@ const states = ["works", "partly", "not yet"] as const;
 /** Rows with letters: prefix -> how many there are. */
 const numbered: Readonly<Record<string, number>> = {
   PS: 8,
-  ML: 7,
+  ML: 8,
   LC: 23,
   PR: 10,
   HK: 4,

@@ -77,12 +77,12 @@ export function logDirectoryOf(context: AgentContext, { pod, uid }: PodEntry): s
 
 /** The runtime handler of the Pod's RuntimeClass; "" for the usual one. @throws Error when the class is not there. */
 export async function handlerOf(
-  { client }: AgentContext,
+  { reader }: AgentContext,
   { pod }: PodEntry,
   signal: AbortSignal,
 ): Promise<string> {
   const name = pod.spec?.runtimeClassName;
-  if (name === undefined || name === "" || client === undefined) return "";
-  const found = await client.get(runtimeClasses, { namespace: "", name }, signal);
+  if (name === undefined || name === "" || reader === undefined) return "";
+  const found = await reader.get(runtimeClasses, { namespace: "", name }, signal);
   return found.handler;
 }

@@ -1,7 +1,7 @@
-import type { ApiClient } from "#api/client.ts";
 import type { Node } from "#api/generated/kubernetes.ts";
 import { nodes } from "#api/resources.ts";
 import type { Clock } from "#lib/clock.ts";
+import type { ObjectReader } from "../last-known/object-reader.ts";
 
 const freshMs = 1_000;
 
@@ -12,12 +12,12 @@ export type Attachment =
 
 /** What the Node object says of volumes: read while a Pod waits, at most once a second. */
 export class Attachments {
-  readonly #client: ApiClient | undefined;
+  readonly #client: ObjectReader | undefined;
   readonly #nodeName: string;
   readonly #clock: Clock;
   #read: { readonly atMs: number; readonly node: Promise<Node> } | undefined;
 
-  constructor(client: ApiClient | undefined, nodeName: string, clock: Clock) {
+  constructor(client: ObjectReader | undefined, nodeName: string, clock: Clock) {
     this.#client = client;
     this.#nodeName = nodeName;
     this.#clock = clock;

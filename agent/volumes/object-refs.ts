@@ -1,6 +1,6 @@
 import type { ApiClient } from "#api/client.ts";
 import type { ConfigMap, Secret } from "#api/generated/kubernetes.ts";
-import type { KubeObject, Resource } from "#api/meta.ts";
+import { type KubeObject, parseKey, type Resource, resourcePath } from "#api/meta.ts";
 import { configMaps, secrets } from "#api/resources.ts";
 import { WatchCache } from "#api/watch-cache.ts";
 import type { Clock } from "#lib/clock.ts";
@@ -21,6 +21,11 @@ export interface ObjectRefsPorts {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
+  /**
+   * An object by its path as an earlier life knew it, null when there was none. Only while the API is out of reach:
+   * what is given then holds until the API speaks.
+   */
+  readonly recall?: (path: string) => KubeObject | null | undefined;
 }
 
 /**
@@ -55,6 +60,24 @@ export class ObjectRefs {
 
   secret(namespace: string, name: string): ObjectView<Secret> {
     return this.#view(this.#secrets.get(`${namespace}/${name}`), "secret", `${namespace}/${name}`);
+  }
+
+  /** Every object that a Pod uses, by its path; null when there is none, undefined while it is still being read. */
+  known(): readonly {
+    readonly path: string;
+    readonly isSecret: boolean;
+    readonly object: KubeObject | null | undefined;
+  }[] {
+    const of = <T extends KubeObject>(table: Map<string, Watched<T>>, isSecret: boolean) =>
+      [...table].map(([key, { cache }]) => {
+        const absent = cache.view.state === "complete" || cache.seeded ? null : undefined;
+        return {
+          path: resourcePath(cache.resource, parseKey(key)),
+          isSecret,
+          object: cache.get(key) ?? absent,
+        };
+      });
+    return [...of(this.#maps, false), ...of(this.#secrets, true)];
   }
 
   /** Ends every watch. */
@@ -103,6 +126,9 @@ export class ObjectRefs {
       for (const uid of users) this.#changed(uid);
     };
     cache.subscribe(tell);
+    const recalled = this.#ports.recall?.(resourcePath(resource, { namespace, name }));
+    // Of the kind that its path names.
+    if (recalled !== undefined) cache.seed(recalled === null ? [] : [recalled as T]);
     void cache.synced(stop.signal).then(tell, () => undefined);
     const watched = { cache, users, stop, running: cache.run(stop.signal) };
     table.set(key, watched);
@@ -114,7 +140,7 @@ export class ObjectRefs {
       return { state: "loading", why: `${kind} "${key}" cannot be read without an API server` };
     const object = watched.cache.get(key);
     if (object !== undefined) return { state: "found", object };
-    if (watched.cache.view.state === "complete") return { state: "absent" };
+    if (watched.cache.view.state === "complete" || watched.cache.seeded) return { state: "absent" };
     const cause = watched.cache.lastError;
     return {
       state: "loading",

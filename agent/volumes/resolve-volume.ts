@@ -1,7 +1,7 @@
-import type { ApiClient } from "#api/client.ts";
 import type { PersistentVolumeClaim, Pod, Volume } from "#api/generated/kubernetes.ts";
 import { persistentVolumeClaims, persistentVolumes } from "#api/resources.ts";
 import { errorText } from "#lib/log.ts";
+import type { ObjectReader } from "../last-known/object-reader.ts";
 import type { VolumeSource } from "./volume-plugin.ts";
 
 /** The volume's claim cannot be followed now. */
@@ -17,7 +17,7 @@ export class ClaimError extends Error {
 export async function resolveVolume(
   pod: Pod,
   volume: Volume,
-  client: ApiClient | undefined,
+  client: ObjectReader | undefined,
   signal: AbortSignal,
 ): Promise<VolumeSource> {
   const name = claimName(pod, volume);

@@ -2,24 +2,51 @@ import type { ApiClient } from "#api/client.ts";
 import type { AuthenticationV1TokenRequest, Pod } from "#api/generated/kubernetes.ts";
 import { serviceAccounts } from "#api/resources.ts";
 import type { Clock } from "#lib/clock.ts";
+import type { KnownToken } from "../plan/pod-cache-text.ts";
+
+/** What is done about tokens while the API is out of reach. */
+export interface TokenMemory {
+  /** Whether it is: Pods run from what was known. */
+  readonly away: boolean;
+  /** The token that an earlier life had. */
+  token(podUid: string, audience: string, expirationSeconds: number): KnownToken | undefined;
+  /** Tokens are other ones. */
+  changed(): void;
+}
 
 interface Token {
+  /** "" for one that cannot be had while the API is out of reach. */
   readonly token: string;
   /** Wall time at which a new one is asked for. */
   readonly refreshAtMs: number;
+  readonly expiresAtMs: number;
 }
 
 const longestMs = 24 * 3_600_000;
+/** Until a token that could not be renewed is asked for again. */
+const againMs = 10_000;
+/** While the API is out of reach nobody is asked; this soon after it is back, it is. */
+const awayMs = 2_000;
 
 /** Tokens of Pods' service accounts, bound to the Pod, renewed when four fifths of their life have passed. */
 export class ServiceAccountTokens {
   readonly #client: ApiClient | undefined;
   readonly #clock: Clock;
   readonly #tokens = new Map<string, Map<string, Token>>();
+  readonly #memory: TokenMemory | undefined;
+  readonly #missing: (pod: Pod) => void;
 
-  constructor(client: ApiClient | undefined, clock: Clock) {
+  /** @param missing told of each Pod that has to begin without a token. */
+  constructor(
+    client: ApiClient | undefined,
+    clock: Clock,
+    memory?: TokenMemory,
+    missing: (pod: Pod) => void = () => {},
+  ) {
     this.#client = client;
     this.#clock = clock;
+    this.#memory = memory;
+    this.#missing = missing;
   }
 
   /**
@@ -41,7 +68,8 @@ export class ServiceAccountTokens {
       const key = `${audience}\0${expirationSeconds}`;
       const before = own.get(key);
       if (before !== undefined && before.refreshAtMs > this.#clock.now()) continue;
-      own.set(key, await this.#request(pod, audience, expirationSeconds, signal));
+      if (this.#memory?.away === true) own.set(key, this.#recalled(pod, audience, expirationSeconds));
+      else own.set(key, await this.#renewed(pod, audience, expirationSeconds, before, signal));
     }
     return Math.min(...[...own.values()].map(({ refreshAtMs }) => refreshAtMs));
   }
@@ -54,7 +82,52 @@ export class ServiceAccountTokens {
   }
 
   forget(podUid: string): void {
-    this.#tokens.delete(podUid);
+    if (this.#tokens.delete(podUid)) this.#memory?.changed();
+  }
+
+  /** Every token there is. */
+  known(): readonly KnownToken[] {
+    return [...this.#tokens].flatMap(([podUid, own]) =>
+      [...own].flatMap(([key, token]) => {
+        const [audience = "", seconds = ""] = key.split("\0");
+        return token.token === "" ? [] : [{ podUid, audience, expirationSeconds: Number(seconds), ...token }];
+      }),
+    );
+  }
+
+  /** The last one while it lives, else none: a Pod that begins without it reads the new one when the API is back. */
+  #recalled(pod: Pod, audience: string, expirationSeconds: number): Token {
+    const uid = pod.metadata?.uid ?? "";
+    const now = this.#clock.now();
+    const known = this.#memory?.token(uid, audience, expirationSeconds);
+    const isAlive = known !== undefined && known.expiresAtMs > now;
+    const before = this.#tokens.get(uid)?.get(`${audience}\0${expirationSeconds}`);
+    if (!isAlive && before === undefined) this.#missing(pod);
+    return {
+      token: isAlive ? known.token : "",
+      refreshAtMs: now + awayMs,
+      expiresAtMs: isAlive ? known.expiresAtMs : now,
+    };
+  }
+
+  /** A new token; the one before when none is to be had and it still lives. */
+  async #renewed(
+    pod: Pod,
+    audience: string,
+    expirationSeconds: number,
+    before: Token | undefined,
+    signal: AbortSignal,
+  ): Promise<Token> {
+    try {
+      const token = await this.#request(pod, audience, expirationSeconds, signal);
+      this.#memory?.changed();
+      return token;
+    } catch (cause) {
+      const now = this.#clock.now();
+      if (signal.aborted || before === undefined || before.token === "" || before.expiresAtMs <= now)
+        throw cause;
+      return { ...before, refreshAtMs: now + againMs };
+    }
   }
 
   async #request(pod: Pod, audience: string, expirationSeconds: number, signal: AbortSignal): Promise<Token> {
@@ -80,9 +153,11 @@ export class ServiceAccountTokens {
     const { token = "", expirationTimestamp = "" } = answer.status ?? {};
     const now = this.#clock.now();
     const lifeMs = Math.max(0, Date.parse(expirationTimestamp) - now);
+    const knownLifeMs = Number.isFinite(lifeMs) ? lifeMs : 3_600_000;
     return {
       token,
-      refreshAtMs: now + Math.min(longestMs, (Number.isFinite(lifeMs) ? lifeMs : 3_600_000) * 0.8),
+      refreshAtMs: now + Math.min(longestMs, knownLifeMs * 0.8),
+      expiresAtMs: now + knownLifeMs,
     };
   }
 }

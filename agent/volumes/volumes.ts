@@ -1,9 +1,9 @@
 import path from "node:path";
-import type { ApiClient } from "#api/client.ts";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
 import { unmountBelow } from "#linux/mount.ts";
+import type { ObjectReader } from "../last-known/object-reader.ts";
 import type { DownwardFacts } from "../plan/downward.ts";
 import { type UsedVolume, usedVolumes } from "../plan/used-volumes.ts";
 import type { VolumeFault } from "../plan/volume-faults.ts";
@@ -25,7 +25,7 @@ export interface VolumesPorts {
   readonly rootDir: string;
   readonly plugins: readonly VolumePlugin[];
   /** undefined without an API: then there are no claims. */
-  readonly client: ApiClient | undefined;
+  readonly client: ObjectReader | undefined;
   readonly nodeName: string;
   readonly clock: Clock;
   readonly log: Log;
