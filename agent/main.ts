@@ -40,6 +40,7 @@ import { followStaticUrl } from "./observe/static-url.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
 import { parseResolvConf } from "./plan/resolv-conf.ts";
+import { sortPodIps } from "./plan/sort-pod-ips.ts";
 import { swapFault } from "./plan/swap.ts";
 import { PodTable } from "./pod-table.ts";
 import { ProbeResults } from "./probes/probe-results.ts";
@@ -240,7 +241,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           : undefined,
       memoryBytes: facts.memoryBytes,
       minOomScoreAdj: await lowestOomScoreAdj(),
-      facts: (podIps) => ({ nodeName, hostIps, podIps, allocatable }),
+      facts: (podIps) => ({ nodeName, hostIps, podIps: sortPodIps(podIps, hostIps[0]), allocatable }),
       labels,
     },
     signal: running,

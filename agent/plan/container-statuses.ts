@@ -92,6 +92,8 @@ function statusOf(
     imageID: newest.imageRef,
     containerID: idOf(newest, input),
     ...(newest.stopSignal === undefined ? {} : { stopSignal: newest.stopSignal }),
+    ...volumeMountStatuses(container, newest),
+    ...(newest.user === undefined ? {} : { user: { linux: newest.user } }),
     ...(kind === "ephemeral"
       ? {}
       : { started: kind === "init" ? false : state.running !== undefined && started }),
@@ -105,6 +107,22 @@ function statusOf(
             ? {}
             : { allocatedResources: container.resources.requests }),
         }),
+  };
+}
+
+/** How the container's volumes came to be mounted: what was asked for "if possible" is told as it is. */
+function volumeMountStatuses(
+  { volumeMounts = [] }: SpecContainer["container"],
+  { mounts }: ContainerStatus,
+): Pick<ApiContainerStatus, "volumeMounts"> {
+  if (volumeMounts.length === 0) return {};
+  return {
+    volumeMounts: volumeMounts.map(({ name, mountPath, readOnly = false }) => {
+      if (!readOnly) return { name, mountPath };
+      const mount = mounts.find(({ containerPath }) => containerPath === mountPath);
+      const recursiveReadOnly = mount?.recursiveReadonly === true ? "Enabled" : "Disabled";
+      return { name, mountPath, readOnly, recursiveReadOnly };
+    }),
   };
 }
 

@@ -13,14 +13,20 @@ import {
 } from "./pod-fixtures.ts";
 import { podStatus } from "./pod-status.ts";
 
-function status(pod: Pod, runtime: PodRuntime, memory: Partial<PodMemory> = {}, nowMs = 6_000): PodStatus {
+function status(
+  pod: Pod,
+  runtime: PodRuntime,
+  memory: Partial<PodMemory> = {},
+  nowMs = 6_000,
+  hostIps: readonly string[] = ["192.0.2.1"],
+): PodStatus {
   return podStatus(pod, {
     runtime,
     memory: testMemory(memory),
     runtimeName: "containerd",
     terminationMessages: new Map(),
     nowMs,
-    hostIps: ["192.0.2.1"],
+    hostIps,
     firstSeenMs: 500,
   });
 }
@@ -315,4 +321,63 @@ t.test("IM7: a container's imageID is the digest that runs, not the tag that was
   const imageRef = `registry.example/web@sha256:${"1".repeat(64)}`;
   const runtime = testRuntime([up], testRecord("web", { image: "registry.example/web:1", imageRef }));
   t.equal(status(testPod(), runtime).containerStatuses?.[0]?.imageID, imageRef);
+});
+
+t.test("LC5: the mounts of a container are told as they came to be, and whom it runs as", async (t) => {
+  const mount = (containerPath: string, recursiveReadonly: boolean) => ({
+    hostPath: "/x",
+    containerPath,
+    readonly: true,
+    recursiveReadonly,
+    propagation: "private" as const,
+    selinuxRelabel: false,
+  });
+  const volumeMounts = [
+    { name: "a", mountPath: "/a" },
+    { name: "b", mountPath: "/b", readOnly: true },
+    { name: "c", mountPath: "/c", readOnly: true, recursiveReadOnly: "IfPossible" },
+  ];
+  const user = { uid: 1_000, gid: 3_000, supplementalGroups: [4_000] };
+  const record = testRecord("web", {
+    mounts: [mount("/b", false), mount("/c", true)],
+    user,
+    stopSignal: "SIGINT",
+  });
+  const pod = testPod({ containers: [testContainer("web", { volumeMounts })] });
+  t.match(status(pod, testRuntime([up], record)).containerStatuses?.[0], {
+    volumeMounts: [
+      { name: "a", mountPath: "/a" },
+      { name: "b", mountPath: "/b", readOnly: true, recursiveReadOnly: "Disabled" },
+      { name: "c", mountPath: "/c", readOnly: true, recursiveReadOnly: "Enabled" },
+    ],
+    user: { linux: user },
+    stopSignal: "SIGINT",
+  });
+  const plain = status(testPod(), testRuntime([up], testRecord("web"))).containerStatuses?.[0];
+  t.notOk(plain !== undefined && ("volumeMounts" in plain || "user" in plain));
+});
+
+t.test("LC5: a Pod's addresses come in the order of the node's families, one of each", async (t) => {
+  const both = testRuntime(
+    [testSandbox({ ips: ["fd00::5", "10.244.0.5", "10.244.0.6"] })],
+    testRecord("web"),
+  );
+  const of = (hostIps: readonly string[]) => {
+    const { hostIP, hostIPs, podIP, podIPs } = status(testPod(), both, {}, 6_000, hostIps);
+    return { hostIP, hostIPs: hostIPs?.map(({ ip }) => ip), podIP, podIPs: podIPs?.map(({ ip }) => ip) };
+  };
+  t.same(of(["192.0.2.1", "2001:db8::1"]), {
+    hostIP: "192.0.2.1",
+    hostIPs: ["192.0.2.1", "2001:db8::1"],
+    podIP: "10.244.0.5",
+    podIPs: ["10.244.0.5", "fd00::5"],
+  });
+  t.match(of(["2001:db8::1"]), { podIP: "fd00::5", podIPs: ["fd00::5", "10.244.0.5"] });
+});
+
+t.test("LC5: the status says which generation of the Pod it is of", async (t) => {
+  const pod = testPod({}, { metadata: { name: "web", namespace: "default", uid: "u1", generation: 3 } });
+  const told = status(pod, testRuntime([up], testRecord("web")));
+  t.equal(told.observedGeneration, 3);
+  t.ok(told.conditions?.every(({ observedGeneration }) => observedGeneration === 3));
 });

@@ -6,6 +6,7 @@ import { ownedConditions, podConditions } from "./pod-conditions.ts";
 import { type Phase, podPhase } from "./pod-phase.ts";
 import { qosClass } from "./qos.ts";
 import { restartAllTrigger } from "./restart-all.ts";
+import { sortPodIps } from "./sort-pod-ips.ts";
 
 /** What a Pod's status is made from. */
 export interface PodStatusInput extends StatusInput {
@@ -29,7 +30,13 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
   const sandbox = newestSandbox(runtime);
   const sandboxReady = sandbox?.state === "ready" && (sandbox.network === "node" || sandbox.ips.length > 0);
   const podIps =
-    pod.spec?.hostNetwork === true ? (sandboxReady ? input.hostIps : []) : sandboxReady ? sandbox.ips : [];
+    pod.spec?.hostNetwork === true
+      ? sandboxReady
+        ? input.hostIps
+        : []
+      : sandboxReady
+        ? sortPodIps(sandbox.ips, input.hostIps[0])
+        : [];
   const keptIps = podIps.length > 0 ? podIps : stopping ? (pod.status?.podIPs ?? []).map(({ ip }) => ip) : [];
   const verdict = memory.verdict;
   const reason = verdict?.reason ?? pod.status?.reason;

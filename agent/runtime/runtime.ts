@@ -250,6 +250,12 @@ export interface ContainerStatus {
   readonly imageRef: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+  /** Whom its first process runs as; undefined where the runtime does not tell. */
+  readonly user?: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly supplementalGroups: readonly number[];
+  };
   /** What its end begins with, `SIGTERM`; undefined where the runtime does not tell. */
   readonly stopSignal?: string;
   /** The absolute path of its log. */

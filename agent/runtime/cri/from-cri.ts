@@ -29,6 +29,7 @@ export function sandboxFromCri(
 export function containerFromCri(status: CriContainerStatus, sandboxId: string): ContainerStatus {
   const state = containerStates[status.state] ?? "unknown";
   const stopSignal = signalFromCri(status.stopSignal) ?? status.annotations[stopSignalAnnotation];
+  const user = status.user?.linux;
   return {
     id: status.id,
     sandboxId,
@@ -51,6 +52,7 @@ export function containerFromCri(status: CriContainerStatus, sandboxId: string):
     annotations: status.annotations,
     logPath: status.logPath,
     ...(stopSignal === undefined ? {} : { stopSignal }),
+    ...(user === undefined || user === null ? {} : { user }),
     mounts: status.mounts.map((mount) => ({
       hostPath: mount.hostPath,
       containerPath: mount.containerPath,

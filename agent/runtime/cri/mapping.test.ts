@@ -21,6 +21,7 @@ const status: CriContainerStatus = {
   labels: { "io.kubernetes.pod.uid": "u", "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n" },
   annotations: {},
   mounts: [],
+  user: null,
   stopSignal: 0,
   logPath: "/log",
 };
@@ -41,6 +42,12 @@ t.test("a container's status is read with times in milliseconds", async (t) => {
   t.equal(containerFromCri({ ...status, reason: "", exitCode: 0 }, "s").reason, "Completed");
   t.equal(containerFromCri({ ...status, reason: "", exitCode: 1 }, "s").reason, "Error");
   t.equal(containerFromCri({ ...status, state: 1, reason: "" }, "s").reason, "");
+});
+
+t.test("LC5: a container's user is told where the runtime knows it", async (t) => {
+  t.equal(containerFromCri(status, "s").user, undefined);
+  const linux = { uid: 1_000, gid: 3_000, supplementalGroups: [3_000, 4_000] };
+  t.same(containerFromCri({ ...status, user: { linux } }, "s").user, linux);
 });
 
 t.test("a refusal of the runtime becomes a code that callers act on", async (t) => {

@@ -57,6 +57,14 @@ export interface CriContainerStatus {
   readonly annotations: Readonly<Record<string, string>>;
   readonly mounts: readonly CriMount[];
   readonly logPath: string;
+  /** null from a runtime that does not tell: containerd before 2.0. */
+  readonly user: {
+    readonly linux: {
+      readonly uid: number;
+      readonly gid: number;
+      readonly supplementalGroups: readonly number[];
+    } | null;
+  } | null;
   readonly stopSignal: number;
 }
 
