@@ -1,3 +1,4 @@
+import { quantityValue } from "#api/quantity.ts";
 import { bool, duration, type Flags, integer, list, oneOf, port, text } from "#lib/flags.ts";
 import type { PodCacheMode } from "./plan/pod-cache-text.ts";
 import type { VerificationPolicy } from "./plan/pull-records.ts";
@@ -358,17 +359,31 @@ export const flags: Flags<AgentConfig> = {
   },
   containerLogMaxSizeBytes: {
     flag: "container-log-max-size",
-    parse: integer,
-    default: "10485760",
-    help: "bytes at which a container's log is rotated",
+    parse: logSize,
+    default: "10Mi",
+    help: "size at which a container's log is rotated, also by Docker",
   },
   containerLogMaxFiles: {
     flag: "container-log-max-files",
-    parse: integer,
+    parse: logFiles,
     default: "5",
-    help: "log files kept of one container",
+    help: "log files kept of one container, the one being written included, also by Docker",
   },
 };
+
+/** Bytes, as a quantity. */
+function logSize(value: string): number {
+  const bytes = quantityValue(value);
+  if (bytes < 1) throw new Error('want a size such as "10Mi", at least one byte');
+  return bytes;
+}
+
+/** One file is written while the one before it is read. */
+function logFiles(value: string): number {
+  const files = integer(value);
+  if (files < 2) throw new Error("want at least 2 files");
+  return files;
+}
 
 /** The span that the kubelet allows for `crashLoopBackOff.maxContainerRestartPeriod`. */
 function restartPeriod(value: string): number {

@@ -1,5 +1,6 @@
 import { systemClock } from "#lib/clock.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
+import type { LogLimits } from "../../agent/runtime/docker/to-docker.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { cniRunner } from "../../cni/runner.ts";
 import { answers, criSockets } from "../cluster/machine.ts";
@@ -8,6 +9,8 @@ import { answers, criSockets } from "../cluster/machine.ts";
 export interface RuntimeChoice {
   readonly containerRuntimeEndpoint: string;
   readonly dockerEndpoint: string;
+  /** For Docker, which rotates logs by itself; its runtime's default unless given. */
+  readonly logs?: LogLimits;
 }
 
 /** Docker's socket where nobody says otherwise. */
@@ -30,11 +33,11 @@ const patienceMs = 20_000;
 export async function openRuntime(choice: RuntimeChoice, signal: AbortSignal): Promise<Runtime> {
   const chosen = choice.dockerEndpoint === "" ? choice.containerRuntimeEndpoint : choice.dockerEndpoint;
   if (chosen !== "") await untilItAnswers(chosen, signal);
-  if (choice.dockerEndpoint !== "") return await openDocker(choice.dockerEndpoint, signal);
+  if (choice.dockerEndpoint !== "") return await openDocker(choice.dockerEndpoint, choice, signal);
   if (choice.containerRuntimeEndpoint !== "")
     return await CriRuntime.connect(choice.containerRuntimeEndpoint, signal);
   for (const socket of criSockets) if (await answers(socket)) return await CriRuntime.connect(socket, signal);
-  if (await answers(dockerSocket)) return await openDocker(dockerSocket, signal);
+  if (await answers(dockerSocket)) return await openDocker(dockerSocket, choice, signal);
   throw new Error(
     `no container runtime answers at ${[...criSockets, dockerSocket].join(", ")}; start one, or name its socket with --container-runtime-endpoint`,
   );
@@ -47,7 +50,7 @@ async function untilItAnswers(endpoint: string, signal: AbortSignal): Promise<vo
     await systemClock.sleep(100, signal);
 }
 
-async function openDocker(endpoint: string, signal: AbortSignal): Promise<Runtime> {
+async function openDocker(endpoint: string, { logs }: RuntimeChoice, signal: AbortSignal): Promise<Runtime> {
   const { DockerRuntime } = await import("../../agent/runtime/docker/docker-runtime.ts");
-  return await DockerRuntime.connect(endpoint, cniRunner(cniPlaces), signal);
+  return await DockerRuntime.connect(endpoint, cniRunner(cniPlaces), signal, logs && { logs });
 }

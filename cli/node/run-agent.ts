@@ -13,7 +13,8 @@ export async function runAgentHere(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  const runtime = await openRuntime(config, signal);
+  const logs = { maxSizeBytes: config.containerLogMaxSizeBytes, maxFiles: config.containerLogMaxFiles };
+  const runtime = await openRuntime({ ...config, logs }, signal);
   try {
     await runAgent(
       config,

@@ -10,12 +10,13 @@ import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
 import { runtimeContract } from "../../agent/runtime/runtime-contract.ts";
-import type { ContainerConfig, Runtime, SandboxConfig } from "../../agent/runtime/runtime.ts";
+import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { parseLogOptions } from "../../agent/server/log-options.ts";
 import { readLog } from "../../agent/server/read-log.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { testContainerd } from "../support/containerd.ts";
 import { busyboxImage } from "../support/image-tar.ts";
+import { loggingPod } from "../support/logging-pod.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
   (file) => !existsSync(file),
@@ -53,7 +54,7 @@ async function logRotation(t: Test, runtime: Runtime, logDirectory: string): Pro
   await t.test("LG3: a followed log goes through every rotation, and five files are kept", async (t) => {
     const signal = AbortSignal.timeout(40_000);
     const clock = new FakeClock(Date.UTC(2026, 0, 1));
-    const { sandbox, container } = loggingPod(logDirectory);
+    const { sandbox, container } = loggingPod(logDirectory, image);
     const sandboxId = await runtime.runSandbox(sandbox, "", signal);
     const id = await runtime.createContainer(sandboxId, container, sandbox, signal);
     await runtime.startContainer(id, signal);
@@ -98,52 +99,4 @@ async function logRotation(t: Test, runtime: Runtime, logDirectory: string): Pro
     await runtime.stopSandbox(sandboxId, signal);
     await runtime.removeSandbox(sandboxId, signal);
   });
-}
-
-function loggingPod(logDirectory: string): {
-  readonly sandbox: SandboxConfig;
-  readonly container: ContainerConfig;
-} {
-  const script = 'i=0; while :; do echo "line $i"; i=$((i+1)); [ $((i % 50)) = 0 ] && sleep 0.02; done';
-  return {
-    sandbox: {
-      podName: "logs",
-      podNamespace: "default",
-      podUid: "uid-logs",
-      attempt: 0,
-      hostname: "logs",
-      logDirectory,
-      dns: { servers: [], searches: [], options: [] },
-      portMappings: [],
-      labels: {},
-      annotations: {},
-      cgroupParent: "",
-      network: "pod",
-      pid: "container",
-      ipc: "pod",
-      sysctls: {},
-      security: {},
-    },
-    container: {
-      name: "main",
-      attempt: 0,
-      image,
-      userImage: image,
-      command: ["/bin/sh", "-c", script],
-      args: [],
-      workingDir: "",
-      env: [],
-      mounts: [],
-      devices: [],
-      labels: {},
-      annotations: {},
-      logPath: "main/0.log",
-      stdin: false,
-      stdinOnce: false,
-      tty: false,
-      resources: {},
-      security: {},
-      pid: { mode: "container" },
-    },
-  };
 }

@@ -1,13 +1,18 @@
 import { existsSync } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
-import t from "tap";
+import t, { type Test } from "tap";
+import { systemClock } from "#lib/clock.ts";
 import { DockerRuntime } from "../../agent/runtime/docker/docker-runtime.ts";
-import type { PodNetwork } from "../../agent/runtime/runtime.ts";
+import type { PodNetwork, Runtime } from "../../agent/runtime/runtime.ts";
 import { runtimeContract } from "../../agent/runtime/runtime-contract.ts";
+import { parseLogOptions } from "../../agent/server/log-options.ts";
+import { readLog } from "../../agent/server/read-log.ts";
 import { testDockerd } from "../support/dockerd.ts";
 import { busyboxArchive } from "../support/image-tar.ts";
+import { loggingPod } from "../support/logging-pod.ts";
 import { run } from "../support/run-command.ts";
 
 const missing = ["/usr/sbin/dockerd", "/bin/busybox"].find((file) => !existsSync(file));
@@ -22,7 +27,8 @@ t.test("Docker behaves as a runtime, and needs no image for its sandboxes", { sk
   const loading = await docker.loadImage(Readable.from([busyboxArchive(image)]));
   for await (const _ of loading);
   const network = loopbackNetwork();
-  const runtime = await DockerRuntime.connect(dockerd.endpoint, network, signal);
+  const logs = { maxSizeBytes: 20_000, maxFiles: 3 };
+  const runtime = await DockerRuntime.connect(dockerd.endpoint, network, signal, { logs });
   await runtimeContract(t, {
     runtime,
     image,
@@ -31,9 +37,52 @@ t.test("Docker behaves as a runtime, and needs no image for its sandboxes", { sk
     cgroupParent: "",
     logs: true,
   });
+  await logRotation(t, runtime, path.join(dockerd.directory, "rotated"));
   t.same(network.attached, new Set(), "every sandbox gave its network back");
   await runtime.close();
 });
+
+async function logRotation(t: Test, runtime: Runtime, logDirectory: string): Promise<void> {
+  await t.test(
+    "LG3 LG4: Docker rotates as the agent is told, and a followed log goes through it",
+    async (t) => {
+      const signal = AbortSignal.timeout(60_000);
+      const { sandbox, container } = loggingPod(logDirectory, image);
+      const sandboxId = await runtime.runSandbox(sandbox, "", signal);
+      const id = await runtime.createContainer(sandboxId, container, sandbox, signal);
+      await runtime.startContainer(id, signal);
+      const link = path.join(logDirectory, container.logPath);
+      const file = await realpath(link);
+      let running = true;
+      let text = "";
+      const options = parseLogOptions(new URLSearchParams("follow=true"), 0);
+      const reading = (async () => {
+        for await (const part of readLog(link, options, () => running, systemClock, signal))
+          text += part.toString();
+      })();
+      while (text.length < 40_000) await systemClock.sleep(20, signal); // a dozen files of 20 KB as JSON
+      await runtime.stopContainer(id, 0, signal);
+      running = false;
+      await reading;
+      const numbers = text
+        .trimEnd()
+        .split("\n")
+        .map((line) => Number(line.split(" ")[1]));
+      t.ok(numbers.length > 1_000, `${numbers.length} lines`);
+      t.equal(
+        numbers.findIndex((number, index) => number !== index),
+        -1,
+        "no line was lost or told twice",
+      );
+      const base = path.basename(file);
+      const names = (await readdir(path.dirname(file))).filter((name) => name.startsWith(base));
+      t.same(names.toSorted(), [base, `${base}.1`, `${base}.2`], "three files are kept");
+      t.ok((await stat(`${file}.1`)).size < 25_000, "of the size that was asked for");
+      await runtime.stopSandbox(sandboxId, signal);
+      await runtime.removeSandbox(sandboxId, signal);
+    },
+  );
+}
 
 /** A network that only brings the loopback up. */
 function loopbackNetwork(): PodNetwork & { readonly attached: Set<string> } {

@@ -31,7 +31,7 @@ t.test(
       addresses: async () => [],
     };
     const signal = AbortSignal.timeout(10_000);
-    const runtime = await DockerRuntime.connect(`${folder}/docker.sock`, network, signal, 200);
+    const runtime = await DockerRuntime.connect(`${folder}/docker.sock`, network, signal, { callMs: 200 });
     const measured = async (call: () => Promise<unknown>): Promise<number> => {
       const began = performance.now();
       await t.rejects(call(), { name: "RuntimeError" });

@@ -34,13 +34,23 @@ import { dockerLabel } from "./labels.ts";
 import { sandboxOomScore } from "./oom-score.ts";
 import { readPull } from "./read-pull.ts";
 import { formatResolvConf } from "./resolv-conf.ts";
-import { containerToDocker, resourcesToDocker, sandboxToDocker } from "./to-docker.ts";
+import { containerToDocker, type LogLimits, resourcesToDocker, sandboxToDocker } from "./to-docker.ts";
 
 /** Docker 20.10; older ones lack what we send and are long out of support. */
 const leastApi = 1.41;
 const sandboxStopSeconds = 10;
 /** kubelet's runtimeRequestTimeout: how long Docker may be silent in a call that has no time of its own. */
 const defaultCallMs = 120_000;
+/** kubelet's containerLogMaxSize and containerLogMaxFiles. */
+const defaultLogs: LogLimits = { maxSizeBytes: 10 * 1024 * 1024, maxFiles: 5 };
+
+/** What may be said of the runtime besides where it is. */
+export interface DockerOptions {
+  /** How long a call may go without a word; two minutes unless given. */
+  readonly callMs?: number;
+  /** Of containers that are created from now on; five files of 10 MiB unless given. */
+  readonly logs?: LogLimits;
+}
 
 /** Docker itself as the runtime, without a shim: the names, labels and meanings of cri-dockerd. */
 export class DockerRuntime implements Runtime {
@@ -51,29 +61,30 @@ export class DockerRuntime implements Runtime {
   readonly #callMs: number;
   readonly #socketPath: string;
   readonly #network: PodNetwork;
+  readonly #logs: LogLimits;
   readonly #oomScoreAdj: number = sandboxOomScore();
   /** Images do not change under their id: asked for once. */
   readonly #images = new Map<string, ImageStatus>();
 
-  private constructor(socketPath: string, network: PodNetwork, callMs: number) {
+  private constructor(socketPath: string, network: PodNetwork, callMs: number, logs: LogLimits) {
     this.#docker = new Docker({ socketPath, timeout: callMs });
     this.#patient = new Docker({ socketPath });
     this.#callMs = callMs;
     this.#socketPath = socketPath;
     this.#network = network;
+    this.#logs = logs;
   }
 
   /**
    * Connects and checks the version.
    * @param endpoint `unix:///var/run/docker.sock`, or the path alone.
-   * @param callMs how long a call may go without a word; two minutes unless given.
    * @throws {RuntimeError} `unavailable` when nobody answers, `unsupported` when Docker is too old.
    */
   static async connect(
     endpoint: string,
     network: PodNetwork,
     signal: AbortSignal,
-    callMs: number = defaultCallMs,
+    { callMs = defaultCallMs, logs = defaultLogs }: DockerOptions = {},
   ): Promise<DockerRuntime> {
     signal.throwIfAborted();
     const socketPath = endpoint.replace(/^unix:\/\//, "");
@@ -87,7 +98,7 @@ export class DockerRuntime implements Runtime {
         "unsupported",
         `cannot use Docker at "${socketPath}": ${version.Version} is too old (API ${version.ApiVersion}, at least ${leastApi} is needed); install Docker 20.10 or newer`,
       );
-    return new DockerRuntime(socketPath, network, callMs);
+    return new DockerRuntime(socketPath, network, callMs, logs);
   }
 
   async version(
@@ -186,7 +197,7 @@ export class DockerRuntime implements Runtime {
       throw new RuntimeError("not-found", `cannot ${what}: there is no sandbox "${sandboxId}"`);
     if (!holder.State.Running)
       throw new RuntimeError("invalid", `cannot ${what}: sandbox "${sandboxId}" is not ready`);
-    const body = containerToDocker(await withSeccompText(config), sandbox, sandboxId);
+    const body = containerToDocker(await withSeccompText(config), sandbox, sandboxId, this.#logs);
     const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
     return id;
   }

@@ -113,8 +113,10 @@ t.test("a sandbox is a container without a network of Docker's", async (t) => {
   t.equal(onHost.Hostname, undefined, "the host has its name");
 });
 
+const logs = { maxSizeBytes: 20_480, maxFiles: 3 };
+
 t.test("a container joins its sandbox and is limited as the Pod says", async (t) => {
-  const made = containerToDocker(container, sandbox, "S");
+  const made = containerToDocker(container, sandbox, "S", logs);
   t.match(made, {
     name: "k8s_main_web_default_u-1_3",
     Image: "nginx@sha256:1",
@@ -135,6 +137,7 @@ t.test("a container joins its sandbox and is limited as the Pod says", async (t)
       MemorySwap: 1_000,
       CapAdd: ["NET_ADMIN"],
       GroupAdd: ["9"],
+      LogConfig: { Type: "json-file", Config: { "max-size": "20480", "max-file": "3" } },
       Mounts: [{ Source: "/h", Target: "/c", ReadOnly: true, BindOptions: { Propagation: "rprivate" } }],
     },
   });
@@ -143,7 +146,7 @@ t.test("a container joins its sandbox and is limited as the Pod says", async (t)
     ["no-new-privileges"],
     "Docker's own seccomp profile is the default one",
   );
-  const plain = containerToDocker({ ...container, command: [], args: [], security: {} }, sandbox, "S");
+  const plain = containerToDocker({ ...container, command: [], args: [], security: {} }, sandbox, "S", logs);
   t.notOk("Entrypoint" in plain || "Cmd" in plain, "the image's own");
   t.same(plain.HostConfig?.SecurityOpt, ["seccomp=unconfined"], "no profile is Kubernetes' default");
 });
@@ -180,7 +183,7 @@ t.test("VO16: an image volume is refused by name, not mounted as something else"
   const [mount] = container.mounts;
   if (mount === undefined) throw new Error("the container has a mount");
   const mounts = [{ ...mount, hostPath: "", image: "registry.example/data:1" }];
-  t.throws(() => containerToDocker({ ...container, mounts }, sandbox, "s"), {
+  t.throws(() => containerToDocker({ ...container, mounts }, sandbox, "s", logs), {
     code: "unsupported",
     message: /image "registry\.example\/data:1" at "\/c"/,
   });

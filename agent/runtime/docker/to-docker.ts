@@ -47,11 +47,19 @@ export function sandboxToDocker(
   };
 }
 
+/** How much of a container's output is kept; Docker rotates it by itself. */
+export interface LogLimits {
+  readonly maxSizeBytes: number;
+  /** The one being written included. */
+  readonly maxFiles: number;
+}
+
 /** A container in a sandbox. */
 export function containerToDocker(
   config: ContainerConfig,
   sandbox: SandboxConfig,
   sandboxId: string,
+  logs: LogLimits,
 ): ContainerCreateOptions {
   const { security } = config;
   const image = config.mounts.find((mount) => mount.image !== undefined);
@@ -115,7 +123,10 @@ export function containerToDocker(
       ],
       ...(security.maskedPaths === undefined ? {} : { MaskedPaths: [...security.maskedPaths] }),
       ...(security.readonlyPaths === undefined ? {} : { ReadonlyPaths: [...security.readonlyPaths] }),
-      LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } },
+      LogConfig: {
+        Type: "json-file", // whatever the daemon's default is: logs are read from its files
+        Config: { "max-size": String(logs.maxSizeBytes), "max-file": String(logs.maxFiles) },
+      },
       RestartPolicy: { Name: "no" },
     },
   };
