@@ -29,53 +29,56 @@ export async function writeContainerLog(
   response.setHeader("transfer-encoding", "chunked");
   try {
     for await (const text of readLog(logPath, options, isRunning, clock, signal)) {
-      if (!response.write(text)) await once(response, "drain", { signal });
-      else if (!response.headersSent) response.flushHeaders();
+      if (!response.headersSent) response.flushHeaders(); // also for a log in which nothing is yet
+      if (text.length > 0 && !response.write(text)) await once(response, "drain", { signal });
     }
   } catch (cause) {
     if (signal.aborted) return;
     if (isMissing(cause)) {
-      throw new HttpError(500, `failed to try resolving symlinks in path "${logPath}": no such file`, {
-        cause,
-      });
+      const why = `lstat ${logPath}: no such file or directory`;
+      throw new HttpError(500, `failed to try resolving symlinks in path "${logPath}": ${why}`, { cause });
     }
     throw cause;
   }
   response.end();
 }
 
+/** The run whose log is meant, as kubelet chooses it. */
 function findLog(
   pod: AgentPod,
   name: string,
   previous: boolean,
 ): { readonly id: string; readonly logPath: string } {
-  const spec = pod.pod.spec;
+  const { spec, metadata } = pod.pod;
   const declared = [
     ...(spec?.containers ?? []),
     ...(spec?.initContainers ?? []),
     ...(spec?.ephemeralContainers ?? []),
   ].some((container) => container.name === name);
-  const podName = pod.pod.metadata?.name ?? "";
-  if (!declared) throw new HttpError(404, `container ${name} not found in pod ${podName}`);
+  const podName = metadata?.name ?? "";
+  if (!declared) throw new HttpError(404, `container "${name}" not found in pod "${podName}"`);
   const container = pod.containers.get(name);
   if (previous) {
     if (container?.previous === undefined)
       throw new HttpError(400, `previous terminated container "${name}" in pod "${podName}" not found`);
     return container.previous;
   }
-  if (container === undefined) {
-    const waiting = waitingReason(pod, name);
-    throw new HttpError(400, `container "${name}" in pod "${podName}" is waiting to start: ${waiting}`);
-  }
-  return container;
+  if (container?.state === "created" && container.previous !== undefined) return container.previous;
+  if (container !== undefined && container.state !== "created") return container;
+  const words = waitingWords(pod, name);
+  throw new HttpError(400, `container "${name}" in pod "${podName}" is waiting to start: ${words}`);
 }
 
-function waitingReason(pod: AgentPod, name: string): string {
+/** kubelet's words for the most common failures. */
+function waitingWords(pod: AgentPod, name: string): string {
   const { status } = pod.pod;
   const statuses = [
     ...(status?.containerStatuses ?? []),
     ...(status?.initContainerStatuses ?? []),
     ...(status?.ephemeralContainerStatuses ?? []),
   ];
-  return statuses.find((one) => one.name === name)?.state?.waiting?.reason ?? "ContainerCreating";
+  const reason = statuses.find((one) => one.name === name)?.state?.waiting?.reason ?? "ContainerCreating";
+  if (reason === "ErrImagePull") return "image can't be pulled";
+  if (reason === "ImagePullBackOff") return "trying and failing to pull image";
+  return reason;
 }

@@ -1,39 +1,54 @@
 /** One entry of a container's log file. */
 export interface LogLine {
-  /** RFC 3339 with nanoseconds, as written. */
+  /** RFC 3339, with as many digits of a second as were written. */
   readonly time: string;
-  readonly stream: string;
-  /** With its line feed, unless the entry is only part of a line. */
+  readonly stream: "stdout" | "stderr";
+  /** Whether the line goes on in the next entry of the stream. */
+  readonly partial: boolean;
+  /** Without the line feed that ends it. */
   readonly text: Buffer;
 }
 
+/** Longest beginning of an entry of CRI: a time, a stream and tags. */
+export const maxHeadBytes = 256;
+
 const space = 0x20;
 const brace = 0x7b;
-const lineFeed = Buffer.from("\n");
+const letterP = 0x50;
+const colon = 0x3a;
 
 /**
- * Reads a line of a log file, without its line feed: CRI's `TIME STREAM TAG text`, or Docker's JSON.
- * @returns undefined for what is neither: a line cut by a crash is left out.
+ * Reads a line of a log file, without its line feed: CRI's `TIME STREAM TAG text`, or Docker's JSON. A line that is
+ * not all there is read as far as it goes.
+ * @returns undefined for what is neither: a line that a crash has cut in its beginning is left out.
  */
 export function parseLogLine(line: Buffer): LogLine | undefined {
-  return line[0] === brace ? parseDocker(line) : parseCri(line);
+  return isDockerLine(line) ? parseDocker(line) : parseCri(line);
+}
+
+/** Docker's JSON has to be there as a whole to be read; CRI's lines can be handed on as they come. */
+export function isDockerLine(line: Buffer): boolean {
+  return line[0] === brace;
 }
 
 function parseCri(line: Buffer): LogLine | undefined {
-  const afterTime = line.indexOf(space);
-  const afterStream = line.indexOf(space, afterTime + 1);
-  const found = line.indexOf(space, afterStream + 1);
+  const head = line.length > maxHeadBytes ? line.subarray(0, maxHeadBytes) : line;
+  const afterTime = head.indexOf(space);
+  const afterStream = head.indexOf(space, afterTime + 1);
   if (afterTime < 0 || afterStream < 0) return undefined;
-  const afterTag = found < 0 ? line.length : found;
-  const stream = line.toString("latin1", afterTime + 1, afterStream);
+  const found = head.indexOf(space, afterStream + 1);
+  const afterTag = found < 0 ? head.length : found;
+  const stream = head.toString("latin1", afterTime + 1, afterStream);
   if (stream !== "stdout" && stream !== "stderr") return undefined;
   // Tags are separated by ":"; the first is P for a part of a line and F for its end.
-  const partial = line.toString("latin1", afterStream + 1, afterTag).split(":")[0] === "P";
-  const text = line.subarray(afterTag + 1);
+  const tagEnd = head[afterStream + 2];
+  const partial =
+    head[afterStream + 1] === letterP && (tagEnd === undefined || tagEnd === space || tagEnd === colon);
   return {
-    time: line.toString("latin1", 0, afterTime),
+    time: head.toString("latin1", 0, afterTime),
     stream,
-    text: partial ? text : Buffer.concat([text, lineFeed]),
+    partial,
+    text: line.subarray(afterTag + 1),
   };
 }
 
@@ -42,8 +57,14 @@ function parseDocker(line: Buffer): LogLine | undefined {
     const entry: unknown = JSON.parse(line.toString("utf8"));
     if (typeof entry !== "object" || entry === null || !("log" in entry) || !("time" in entry))
       return undefined;
-    const stream = "stream" in entry ? String(entry.stream) : "stdout";
-    return { time: String(entry.time), stream, text: Buffer.from(String(entry.log)) };
+    const text = String(entry.log);
+    const partial = !text.endsWith("\n");
+    return {
+      time: String(entry.time),
+      stream: "stream" in entry && entry.stream === "stderr" ? "stderr" : "stdout",
+      partial,
+      text: Buffer.from(partial ? text : text.slice(0, -1)),
+    };
   } catch {
     return undefined;
   }

@@ -1,20 +1,25 @@
-import { watch } from "node:fs";
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Clock } from "#lib/clock.ts";
-import { parseLogLine } from "./log-line.ts";
+import { isMissing } from "#lib/read-if-there.ts";
+import { DirectoryWatch } from "./directory-watch.ts";
+import { isSame, type LogMark, nextPart, unpacked } from "./log-files.ts";
 import type { LogOptions } from "./log-options.ts";
+import { LogRenderer } from "./log-renderer.ts";
+import { tailStart } from "./log-tail.ts";
 
 const blockBytes = 64 * 1024;
-/** Longest entry; runtimes split lines at 16 KiB, Docker's JSON can make six times of it. */
-const maxLineBytes = 1024 * 1024;
 /** How often a followed file is looked at when no change is told. */
 const lookMs = 1_000;
-const lineFeed = 0x0a;
+/** How long a log may have no file: between its renaming and the runtime's reopening. */
+const reopenMs = 2_000;
+const reopenLookMs = 50;
 
 /**
- * Reads a container's log, in blocks, never the file as a whole. With `follow` it goes on, through rotations,
- * until `isRunning` says no and everything was read.
+ * Reads a container's log, in blocks, never the file as a whole. With `follow` it goes on until `isRunning` says no
+ * and everything was read: through rotations, also those that happened while the reader was slow, whose files
+ * are packed by now. Without, it ends where the log ended when it was asked for, however fast it grows.
+ * @returns its text; first an empty piece, as soon as it is open.
  * @throws ENOENT when there is no file.
  */
 export async function* readLog(
@@ -24,42 +29,59 @@ export async function* readLog(
   clock: Clock,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const render = lineRenderer(options);
-  let left = options.limitBytes ?? Number.POSITIVE_INFINITY;
-  let handle = await open(file, "r");
+  const limit = new Limit(options.limitBytes);
+  for await (const text of allText(file, options, isRunning, clock, signal)) {
+    yield limit.cut(text);
+    if (limit.isReached) return;
+  }
+}
+
+async function* allText(
+  link: string,
+  options: LogOptions,
+  isRunning: () => boolean,
+  clock: Clock,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void, undefined> {
+  const renderer = new LogRenderer(options);
+  const buffer = Buffer.alloc(blockBytes);
+  let handle = await openLog(link, isRunning, clock, signal);
   try {
+    yield Buffer.alloc(0);
+    // Docker's log is behind a link: its siblings are in the directory it points into.
+    const file = await realpath(link);
     let position = options.tailLines === undefined ? 0 : await tailStart(handle, options.tailLines);
-    let rest: Buffer = Buffer.alloc(0);
-    const block = Buffer.alloc(blockBytes);
+    if (!options.follow) {
+      const { size } = await handle.stat();
+      for await (const block of blocks(handle, buffer, position, size)) yield renderer.push(block);
+      yield renderer.end(false);
+      return;
+    }
+    using changes = new DirectoryWatch(path.dirname(file), clock);
     while (!signal.aborted) {
       // Asked before reading: what is written between the question and the read is read.
       const running = isRunning();
-      const { bytesRead } = await handle.read(block, 0, block.length, position);
-      if (bytesRead > 0) {
-        position += bytesRead;
-        const { lines, remainder } = splitLines(Buffer.concat([rest, block.subarray(0, bytesRead)]));
-        rest = remainder.length > maxLineBytes ? Buffer.alloc(0) : remainder;
-        const text = Buffer.concat(lines.map(render)).subarray(0, left);
-        left -= text.length;
-        if (text.length > 0) yield text;
-        if (left <= 0) return;
-        continue;
+      for await (const block of blocks(handle, buffer, position, Number.POSITIVE_INFINITY)) {
+        position += block.length;
+        yield renderer.push(block);
       }
-      if (!options.follow) return;
-      const next = await nextFile(file, handle, position);
-      if (next === "same") {
-        if (!running) return;
-        await somethingWritten(file, clock, signal);
-      } else if (next === "more") {
-        continue;
-      } else if (next === "truncated") {
+      const found = await whatNext(file, handle, position);
+      if (found === "more") continue;
+      if (found === "emptied") {
         position = 0;
-        rest = Buffer.alloc(0);
-      } else {
-        await handle.close();
+        renderer.forget();
+      } else if (found === "rotated") {
+        yield renderer.end(true);
+        const next = yield* followOn(file, await handle.stat(), renderer, clock, signal);
+        if (next === undefined) return; // removed with its Pod
+        await handle.close(); // not before: its inode would be another file's
         handle = next;
         position = 0;
-        rest = Buffer.alloc(0);
+      } else if (running) {
+        await changes.wait(lookMs, signal);
+      } else {
+        yield renderer.end(false);
+        return;
       }
     }
   } finally {
@@ -67,82 +89,109 @@ export async function* readLog(
   }
 }
 
-/** Where the last `count` lines start. Reads backwards. */
-async function tailStart(handle: FileHandle, count: number): Promise<number> {
-  const { size } = await handle.stat();
-  if (count === 0) return size;
-  const block = Buffer.alloc(blockBytes);
-  let seen = 0;
-  for (let end = size; end > 0; ) {
-    const start = Math.max(0, end - blockBytes);
-    const { bytesRead } = await handle.read(block, 0, end - start, start);
-    if (bytesRead === 0) return 0;
-    for (let index = bytesRead - 1; index >= 0; index -= 1) {
-      // The very last line feed ends the last line; it starts none.
-      if (block[index] !== lineFeed || start + index === size - 1) continue;
-      seen += 1;
-      if (seen === count) return start + index + 1;
+/** Reads what was packed since, and opens the file that comes next. @returns undefined when none comes any more. */
+async function* followOn(
+  file: string,
+  last: LogMark,
+  renderer: LogRenderer,
+  clock: Clock,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, FileHandle | undefined, undefined> {
+  let read = last;
+  const deadline = clock.monotonicMs() + reopenMs;
+  for (;;) {
+    const part = await nextPart(file, read);
+    if (part?.isPacked === true) {
+      try {
+        for await (const block of unpacked(part.file)) yield renderer.push(block);
+      } catch {
+        // Removed as the oldest, or cut by a crash while it was packed: what can be read of it was.
+      }
+      yield renderer.end(true);
+      read = part;
+      continue;
     }
-    end = start;
+    const handle = part && (await openIfThere(part.file));
+    if (handle !== undefined && part !== undefined) {
+      if (isSame(await handle.stat(), part)) return handle;
+      await handle.close();
+    }
+    // Renamed or packed meanwhile: it has another name now.
+    if (clock.monotonicMs() >= deadline) return undefined;
+    await clock.sleep(reopenLookMs, signal);
   }
-  return 0;
 }
 
-/** The file now under that name: the runtime was told to reopen its log after the old one was renamed. */
-async function nextFile(
+async function openIfThere(file: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, "r");
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw cause;
+  }
+}
+
+/** A log that is being rotated has no file for a moment. */
+async function openLog(
+  file: string,
+  isRunning: () => boolean,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<FileHandle> {
+  const deadline = clock.monotonicMs() + reopenMs;
+  while (isRunning() && clock.monotonicMs() < deadline) {
+    const handle = await openIfThere(file);
+    if (handle !== undefined) return handle;
+    await clock.sleep(reopenLookMs, signal);
+  }
+  return await open(file, "r");
+}
+
+/** What is in a file from a place to another; each is good until the next is asked for. */
+async function* blocks(
+  handle: FileHandle,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  for (let position = start; position < end; ) {
+    const length = Math.min(buffer.length, end - position);
+    const { bytesRead } = await handle.read(buffer, 0, length, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** How it goes on after all of a file was read. */
+async function whatNext(
   file: string,
   handle: FileHandle,
   position: number,
-): Promise<FileHandle | "same" | "more" | "truncated"> {
-  try {
-    const [now, held] = await Promise.all([stat(file), handle.stat()]);
-    if (now.ino !== held.ino || now.dev !== held.dev) {
-      // Something may have been written between our last read and the rename.
-      return held.size > position ? "more" : await open(file, "r");
-    }
-    return now.size < position ? "truncated" : "same";
-  } catch {
-    return "same"; // Between the rename and the reopening there is no file.
+): Promise<"nothing" | "more" | "emptied" | "rotated"> {
+  const [named, held] = await Promise.all([stat(file).catch(() => undefined), handle.stat()]);
+  // Something may have been written between our last read and the rename.
+  if (held.size > position) return "more";
+  if (named === undefined) return "nothing"; // between the rename and the reopening there is no file
+  if (!isSame(named, held)) return "rotated";
+  return held.size < position ? "emptied" : "nothing";
+}
+
+/** A number of bytes after which nothing comes any more. */
+class Limit {
+  #left: number;
+
+  constructor(bytes: number | undefined) {
+    this.#left = bytes ?? Number.POSITIVE_INFINITY;
   }
-}
 
-/** Resolves when something in the log's directory changed, or after a while: hints can be lost. */
-async function somethingWritten(file: string, clock: Clock, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  // Docker's log is behind a link: what changes is the directory it points into.
-  const directory = path.dirname(await realpath(file).catch(() => file));
-  const watcher = watch(directory, { persistent: false }, () => resolve());
-  watcher.on("error", () => resolve());
-  const cancel = clock.after(lookMs, resolve);
-  const stop = (): void => resolve();
-  signal.addEventListener("abort", stop, { once: true });
-  await promise;
-  signal.removeEventListener("abort", stop);
-  cancel();
-  watcher.close();
-}
-
-function splitLines(bytes: Buffer): { readonly lines: Buffer[]; readonly remainder: Buffer } {
-  const lines: Buffer[] = [];
-  let start = 0;
-  for (let end = bytes.indexOf(lineFeed); end >= 0; end = bytes.indexOf(lineFeed, start)) {
-    lines.push(bytes.subarray(start, end));
-    start = end + 1;
+  cut(text: Buffer): Buffer {
+    const some = text.length > this.#left ? text.subarray(0, this.#left) : text;
+    this.#left -= some.length;
+    return some;
   }
-  return { lines, remainder: Buffer.from(bytes.subarray(start)) };
-}
 
-/** Chooses and writes lines as asked. It remembers whether the last one was only part of a line. */
-function lineRenderer(options: LogOptions): (line: Buffer) => Buffer {
-  const none = Buffer.alloc(0);
-  let atStart = true;
-  return (line) => {
-    const entry = parseLogLine(line);
-    if (entry === undefined) return none;
-    if (options.stream !== "All" && entry.stream !== options.stream.toLowerCase()) return none;
-    if (options.sinceMs !== undefined && Date.parse(entry.time) < options.sinceMs) return none;
-    const prefixed = options.timestamps && atStart;
-    atStart = entry.text.at(-1) === lineFeed;
-    return prefixed ? Buffer.concat([Buffer.from(`${entry.time} `), entry.text]) : entry.text;
-  };
+  get isReached(): boolean {
+    return this.#left <= 0;
+  }
 }

@@ -87,7 +87,10 @@ t.test("the server answers those it knows, and only what they may", async (t) =>
     status: 400,
     text: /waiting to start: ContainerCreating/,
   });
-  t.match(await get("/containerLogs/default/web/none"), { status: 404, text: /container none not found/ });
+  t.match(await get("/containerLogs/default/web/none"), {
+    status: 404,
+    text: 'container "none" not found in pod "web"\n',
+  });
   t.match(await get("/containerLogs/default/gone/main"), {
     status: 404,
     text: 'pod "gone" does not exist\n',
