@@ -5,6 +5,7 @@ import type { Clock } from "#lib/clock.ts";
 import type { Log } from "#lib/log.ts";
 import type { CgroupMounts } from "#linux/cgroup.ts";
 import type { AgentConfig } from "./config.ts";
+import type { PodJournals } from "./explain/pod-journals.ts";
 import type { CredentialPlugins } from "./images/credential-plugins.ts";
 import type { ImagePuller } from "./images/image-puller.ts";
 import type { PullRecords } from "./images/pull-records.ts";
@@ -35,6 +36,8 @@ export interface AgentContext {
   readonly pullRecords: PullRecords;
   readonly plugins: CredentialPlugins;
   readonly prober: Prober;
+  /** What happened to each Pod lately, for those who ask why. */
+  readonly journals: PodJournals;
   readonly cgroups: CgroupMounts | undefined;
   readonly cgroupDriver: "cgroupfs" | "systemd";
   readonly node: NodeState;

@@ -4,6 +4,8 @@ import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { type Log, noLog } from "#lib/log.ts";
 import { flags } from "./config.ts";
+import { localRoutes } from "./explain/local-routes.ts";
+import { serveLocalSocket } from "./explain/local-socket.ts";
 import { runAgent } from "./main.ts";
 import type { AgentView } from "./model.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -47,7 +49,18 @@ export async function standalone(
   const started = Promise.withResolvers<AgentView>();
   const running = runAgent(
     config,
-    { log, clock: systemClock, random: () => random, client: undefined, runtime, ready: started.resolve },
+    {
+      log,
+      clock: systemClock,
+      random: () => random,
+      client: undefined,
+      runtime,
+      startLocalSocket: async ({ controlSocket }, { desk }, signal) => {
+        if (controlSocket.startsWith(folder))
+          await serveLocalSocket(controlSocket, localRoutes(desk), noLog, signal);
+      },
+      ready: started.resolve,
+    },
     stop.signal,
   );
   running.catch(started.reject);

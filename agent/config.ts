@@ -38,6 +38,8 @@ export interface AgentConfig {
   readonly address: string;
   readonly healthzPort: number;
   readonly healthzBindAddress: string;
+  /** "" for none. */
+  readonly controlSocket: string;
   readonly tlsCertFile: string;
   readonly tlsPrivateKeyFile: string;
   readonly clientCaFile: string;
@@ -220,6 +222,12 @@ export const flags: Flags<AgentConfig> = {
     parse: text,
     default: "127.0.0.1",
     help: "address of /healthz",
+  },
+  controlSocket: {
+    flag: "control-socket",
+    parse: text,
+    default: "/run/keelson/agent.sock",
+    help: 'socket of keelson explain, for root only; "" for none',
   },
   tlsCertFile: {
     flag: "tls-cert-file",

@@ -21,6 +21,9 @@ import { keepNode } from "./apply/node-object.ts";
 import { mirrorKey, reportStep } from "./apply/report-step.ts";
 import { rotateLogs } from "./apply/rotate-logs.ts";
 import type { AgentConfig } from "./config.ts";
+import { type LocalDesk, localDesk } from "./explain/local-desk.ts";
+import { networkUpMs } from "./explain/network-up.ts";
+import { PodJournals } from "./explain/pod-journals.ts";
 import { serveHealth } from "./health-server.ts";
 import { collectImages } from "./images/collect-images.ts";
 import { CredentialPlugins } from "./images/credential-plugins.ts";
@@ -74,6 +77,12 @@ export interface AgentPorts {
   readonly runtime: Runtime;
   /** Serves port 10250 until the signal; none in tests. */
   readonly startServer?: (config: AgentConfig, ports: ServerPorts, signal: AbortSignal) => Promise<void>;
+  /** Serves the local socket until the signal; none in most tests: there is one on a machine. */
+  readonly startLocalSocket?: (
+    config: AgentConfig,
+    ports: { readonly desk: LocalDesk; readonly log: Log },
+    signal: AbortSignal,
+  ) => Promise<void>;
   /** Told when every part has started. */
   readonly ready?: (view: AgentView) => void;
 }
@@ -125,9 +134,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const nodePods = { fieldSelector: `spec.nodeName=${nodeName}` };
   const podCache = client && new WatchCache<Pod>(podResource, nodePods, { ...ports, client });
   const serviceCache = client && new WatchCache<Service>(serviceResource, {}, { ...ports, client });
-  const recorder = client
+  const sender = client
     ? new ApiEventRecorder(client, { component: "kubelet", host: nodeName }, clock, log)
     : logRecorder(log);
+  const journals = new PodJournals({
+    clock,
+    hasApi: client !== undefined,
+    isKnown: (uid) => table.entries.has(uid),
+    nameOf: (uid, id) => table.entries.get(uid)?.runtime.containers.find((one) => one.id === id)?.name,
+    networkUpMs,
+  });
+  const recorder = journals.recorder(sender);
   const state = new RuntimeState(runtime, clock);
   await state.refresh(signal);
 
@@ -156,10 +173,15 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
 
   const sayOfPod = (uid: string, message: string): void => {
     const entry = table.entries.get(uid);
+    if (entry === undefined) return;
+    const words = `error syncing pod: ${message}`;
     // Said once for as long as it stays the same: a step that fails comes again and again.
-    if (entry === undefined || entry.said.get("sync") === message) return;
+    if (entry.said.get("sync") === message) {
+      journals.of(uid).error("FailedSync", words);
+      return;
+    }
     entry.said.set("sync", message);
-    podEvent(context, entry.pod, "Warning", "FailedSync", `error syncing pod: ${message}`);
+    podEvent(context, entry.pod, "Warning", "FailedSync", words);
   };
   const slowCalls = new SlowCalls(clock, (uid, message) => {
     log.warn("the runtime is slow", { uid, message });
@@ -196,10 +218,11 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const context: AgentContext = {
     config,
     nodeName,
-    runtime: slowCalls.watch(runtime),
+    runtime: journals.watch(slowCalls.watch(runtime), () => slowCalls.podUid),
     client,
     reader,
     recorder,
+    journals,
     clock,
     log,
     refs,
@@ -227,6 +250,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       random: ports.random,
       results: probeResults,
       changed: (uid) => dirty.add(uid),
+      succeeded: ({ podUid, container }, kind) => journals.of(podUid).moment(`${kind} probe`, container.name),
       event: sayProbe,
     }),
     cgroups: await findCgroups().catch(() => undefined),
@@ -256,6 +280,9 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const view = agentView(context, table, () =>
     state.troubles.find((trouble) => /runtime is down/.test(trouble)),
   );
+  const desk = localDesk(context, table, () =>
+    podCache?.lastError === undefined ? undefined : errorText(podCache.lastError),
+  );
   const syncPorts: SyncPorts = {
     others: (own) => table.admitted(own),
     room: () => ({
@@ -265,9 +292,13 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
     }),
     nodeKnown: () => node !== undefined,
-    report: (entry) => reports.add(entry.uid),
+    report: (entry) => {
+      journals.statusComputed(entry);
+      reports.add(entry.uid);
+    },
     forget: (entry) => {
       table.forget(entry);
+      if (!table.entries.has(entry.uid)) journals.forget(entry.uid);
       if (entry.source === "file") reports.add(mirrorKey(keyText(keyOf(entry.pod))));
     },
     wakeAt: (uid, atMs) => dirty.addAfter(uid, Math.max(1, atMs - clock.now())),
@@ -296,10 +327,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     const done = metrics.statusWriteSeconds.startTimer();
     const again = (uid: string): void => reports.add(uid);
     await reportStep(context, key, { table, isComplete, apiComplete, node: () => node, again }, within);
+    const entry = table.entries.get(key);
+    if (entry !== undefined) journals.statusWritten(entry);
     done();
   };
-  const reportFailed = (key: string, cause: unknown): void =>
+  const reportFailed = (key: string, cause: unknown): void => {
     log.warn("cannot report a pod's status", { key, cause: errorText(cause) });
+    journals.statusNotWritten(key, errorText(cause));
+  };
   const nodeReport = async (within: AbortSignal): Promise<NodeReport> => {
     if (config.nodeIp.length === 0) hostIps = await localAddresses();
     return {
@@ -412,6 +447,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => rotateLogs(context, within),
       (within) => serveHealth(config, view, within),
       async (within) => ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within),
+      async (within) => ports.startLocalSocket?.(config, { desk, log }, within),
       async () => ports.ready?.(view),
     );
   } catch (cause) {
@@ -424,7 +460,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     reports.close();
     await volumes.close();
     await context.refs.close();
-    if (recorder instanceof ApiEventRecorder) recorder.close();
+    if (sender instanceof ApiEventRecorder) sender.close();
   }
 }
 

@@ -33,6 +33,8 @@ export class PodEntry {
   volumes: VolumesState = { state: "waiting", message: "" };
   /** Since when the volumes are waited for, or since the last word about it. */
   volumesSinceMs: number | undefined;
+  /** Ends the step of the Pod's start that its volumes are. */
+  volumesBegun: (() => void) | undefined;
   /** Wall time at which a projected token is to be renewed. */
   volumesRefreshAtMs: number | undefined;
   runtime: PodRuntime = { sandboxes: [], containers: [] };

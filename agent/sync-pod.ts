@@ -14,6 +14,7 @@ import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
 import { newestSandbox } from "./plan/container-records.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { deadOf } from "./plan/dead-containers.ts";
+import type { StepName } from "./plan/explain/pod-step.ts";
 import { mustStop, planPod, type PodAction, type PodPlan } from "./plan/pod-actions.ts";
 import { isPullFailure } from "./plan/pull-words.ts";
 import { podStatus } from "./plan/pod-status.ts";
@@ -203,6 +204,7 @@ function pullImage(
             ...(await nodeCredentials(image, context.config.rootDir)),
           ],
           tell: (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),
+          began: () => context.journals.of(entry.uid).begin("image pull", name, true),
         },
         context.signal,
       );
@@ -352,10 +354,12 @@ async function cleanUp(
   signal: AbortSignal,
 ): Promise<void> {
   const { runtime } = context;
+  const during = (what: StepName, work: () => Promise<void>): Promise<void> =>
+    context.journals.during(entry.uid, what, undefined, work);
   if (!entry.cleaned) {
     context.prober.track(entry.uid, []);
-    await context.volumes.tearDown(entry.uid, signal);
-    await removePodCgroup(context, entry.pod);
+    await during("take down volumes", () => context.volumes.tearDown(entry.uid, signal));
+    await during("remove cgroup", () => removePodCgroup(context, entry.pod));
     entry.cleaned = true;
     entry.volumes = { state: "waiting", message: "" };
     context.tokens.forget(entry.uid);
@@ -363,7 +367,7 @@ async function cleanUp(
   if (!entry.gone) return;
   for (const container of entry.runtime.containers)
     await removeContainer(context, entry.pod, container, signal);
-  await context.volumes.remove(entry.uid, signal);
+  await during("remove directory", () => context.volumes.remove(entry.uid, signal));
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
   // Last: an agent that dies before this is followed by one that finds the Pod by it, and all that is left.
   for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);

@@ -22,6 +22,10 @@ const commands: Readonly<
     summary: "say what this machine lacks, and what mends it",
     load: async () => (await import("./doctor.ts")).doctor,
   },
+  explain: {
+    summary: "say what a Pod of this node waits for, since when, and what went wrong",
+    load: async () => (await import("./explain.ts")).explain,
+  },
   control: {
     summary: "run the control plane: API server, scheduler, controllers, DNS",
     load: async () => (await import("./control.ts")).control,

@@ -60,11 +60,13 @@ async function preStop(
   const cancel = context.clock.after(Math.max(0, deadlineMs - context.clock.now()), () => deadline.abort());
   const podIp = newestSandbox(entry.runtime)?.ips[0] ?? context.node.hostIps()[0] ?? "";
   try {
-    await runHook(
-      handler,
-      { containerId: container.id, container: spec.container, podIp },
-      hookPorts(context, entry.pod, spec),
-      AbortSignal.any([signal, deadline.signal]),
+    await context.journals.during(entry.uid, "preStop hook", container.name, () =>
+      runHook(
+        handler,
+        { containerId: container.id, container: spec.container, podIp },
+        hookPorts(context, entry.pod, spec),
+        AbortSignal.any([signal, deadline.signal]),
+      ),
     );
   } catch (cause) {
     signal.throwIfAborted();

@@ -20,6 +20,7 @@ export async function mountVolumes(
   const { node, volumes, clock } = context;
   const ips = pod.spec?.hostNetwork === true ? node.hostIps() : (newestSandbox(entry.runtime)?.ips ?? []);
   const now = clock.now();
+  entry.volumesBegun ??= context.journals.of(entry.uid).begin("volumes", undefined, true);
   const outcome = await volumes.setUp(pod, node.facts(ips), signal);
   entry.volumesSinceMs ??= now;
   const isTimeUp = clock.now() - entry.volumesSinceMs >= volumesLimitMs;
@@ -31,6 +32,7 @@ export async function mountVolumes(
   }
   if (faults.length === 0) {
     const isNew = entry.volumes.state !== "ready";
+    entry.volumesBegun();
     entry.volumes = { state: "ready" };
     entry.volumesSinceMs = undefined;
     entry.said.delete("volumes");

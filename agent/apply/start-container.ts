@@ -323,6 +323,7 @@ function beginPostStart(
   entry.postStart.set(id, "running");
   const podIp = sandbox.ips[0] ?? context.node.hostIps()[0] ?? "";
   const signal = AbortSignal.any([context.signal, entry.stop.signal]);
+  const ended = context.journals.of(entry.uid).begin("postStart hook", spec.container.name, true);
   const run = async (): Promise<void> => {
     try {
       await runHook(
@@ -340,6 +341,7 @@ function beginPostStart(
       const retryAtMs = context.clock.now(); // the back-off of what was started and ended decides
       entry.startFailures.set(spec.container.name, { reason: "PostStartHookError", message, retryAtMs });
     } finally {
+      ended(entry.postStart.get(id) !== "done");
       context.markDirty(entry.uid);
     }
   };

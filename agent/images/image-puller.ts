@@ -31,11 +31,23 @@ export interface ImageWish {
   /** The node's, which all of its Pods may use. */
   readonly nodeCredentials: (signal: AbortSignal) => Promise<readonly ImageAuth[]>;
   readonly tell: PullEvent;
+  /** A pull begins; what this returns is called at its end. */
+  readonly began?: () => (failed: boolean) => void;
+}
+
+/** A pull that goes on. */
+export interface RunningPull {
+  /** Wall time at which bytes could begin to flow; undefined while it waits for its turn. */
+  readonly sinceMs: number | undefined;
+  /** undefined where the runtime does not tell. */
+  readonly progress: PullProgress | undefined;
 }
 
 interface SharedPull {
+  readonly image: string;
   readonly ended: Promise<Pulled>;
   readonly listeners: Set<(progress: PullProgress) => void>;
+  state: RunningPull;
 }
 
 interface Pulled {
@@ -101,6 +113,11 @@ export class ImagePuller {
     return this.#pull(wish, signal);
   }
 
+  /** How far the pull of an image is; undefined when there is none. */
+  running(image: string): RunningPull | undefined {
+    return [...this.#running.values()].find((one) => one.image === image)?.state;
+  }
+
   /** Forgets the back-off of what starts with this owner. */
   forget(prefix: string): void {
     for (const owner of this.#failures.keys()) if (owner.startsWith(prefix)) this.#failures.delete(owner);
@@ -109,6 +126,8 @@ export class ImagePuller {
   async #pull(wish: ImageWish, signal: AbortSignal): Promise<ImageState> {
     const { owner, image, tell } = wish;
     tell("Normal", "Pulling", `Pulling image "${image}"`);
+    const ended = wish.began?.();
+    let isFailed = true;
     const startedMs = this.#clock.monotonicMs();
     const waitedMs = (): number => this.#clock.monotonicMs() - startedMs;
     let progress: PullProgress | undefined;
@@ -124,6 +143,7 @@ export class ImagePuller {
       const { ref, tookMs, status } = await this.#recorded(wish, credentials, listener, signal);
       tell("Normal", "Pulled", pulledWords(image, tookMs, waitedMs(), status?.sizeBytes ?? 0));
       this.#failures.delete(owner);
+      isFailed = false;
       return { state: "present", ref: status?.id ?? ref, user: status?.user ?? {} };
     } catch (cause) {
       signal.throwIfAborted();
@@ -139,6 +159,7 @@ export class ImagePuller {
       return failed(reason, message, this.#clock.now() + backoffMs(failures, backoff));
     } finally {
       stopTelling();
+      ended?.(isFailed);
     }
   }
 
@@ -184,16 +205,24 @@ export class ImagePuller {
   ): SharedPull {
     const listeners = new Set<(progress: PullProgress) => void>();
     const progress = (now: PullProgress): void => {
+      shared.state = { ...shared.state, progress: now };
       for (const listener of listeners) listener(now);
     };
     const work = async (): Promise<Pulled> => {
+      shared.state = { ...shared.state, sinceMs: this.#clock.now() };
       const startedMs = this.#clock.monotonicMs();
       const came = await this.#withEach(image, auths, { runtimeHandler, progress }, signal);
       return { ...came, tookMs: this.#clock.monotonicMs() - startedMs };
     };
-    const ended = this.#slots.run(work, signal).finally(() => this.#running.delete(key));
-    const shared = { ended, listeners };
+    const turn = Promise.withResolvers<Pulled>();
+    const shared: SharedPull = {
+      image,
+      ended: turn.promise.finally(() => this.#running.delete(key)),
+      listeners,
+      state: { sinceMs: undefined, progress: undefined },
+    };
     this.#running.set(key, shared);
+    this.#slots.run(work, signal).then(turn.resolve, turn.reject);
     return shared;
   }
 

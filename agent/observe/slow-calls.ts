@@ -28,6 +28,11 @@ export class SlowCalls {
     await this.#pod.run(podUid, work);
   }
 
+  /** The Pod for which what runs now is done. */
+  get podUid(): string | undefined {
+    return this.#pod.getStore();
+  }
+
   /** The same runtime, watched. */
   watch(runtime: Runtime): Runtime {
     return watchedRuntime(runtime, async (call, args, proceed) => {

@@ -29,9 +29,26 @@ export interface ProberPorts {
   readonly random: () => number;
   /** Where the next agent finds what this one knew. */
   readonly results?: ProbeResults;
+  /** A probe of a container succeeded for the first time since it is asked. */
+  readonly succeeded?: (probed: Probed, kind: ProbeKind) => void;
   /** A verdict changed. */
   readonly changed: (podUid: string) => void;
   readonly event: (probed: Probed, reason: "Unhealthy" | "ProbeWarning", message: string) => void;
+}
+
+/** One probe of a container, as it stands. */
+export interface ProbeDetail {
+  readonly kind: ProbeKind;
+  readonly verdict: ProbeTally["verdict"];
+  /** The last answer and how many equal ones came in a row; undefined before the first. */
+  readonly last: ProbeTally["last"];
+  readonly streak: number;
+  /** Answers in a row that make it a failure, and a success. */
+  readonly failureThreshold: number;
+  readonly successThreshold: number;
+  /** Wall time of the last answer; undefined before the first. */
+  readonly lastMs: number | undefined;
+  readonly message: string;
 }
 
 interface Work {
@@ -41,6 +58,8 @@ interface Work {
   tally: ProbeTally;
   running: boolean;
   message: string;
+  hasSucceeded: boolean;
+  lastMs: number | undefined;
 }
 
 interface Target {
@@ -104,6 +123,21 @@ export class Prober {
     };
   }
 
+  /** Each probe of a container that is tracked. */
+  details(containerId: string): readonly ProbeDetail[] {
+    const { work = [] } = this.#targets.get(containerId) ?? {};
+    return work.map(({ kind, probe, tally: { verdict, last, streak }, lastMs, message }) => ({
+      kind,
+      verdict,
+      last,
+      streak,
+      failureThreshold: probe.failureThreshold ?? 3,
+      successThreshold: probe.successThreshold ?? 1,
+      lastMs,
+      message,
+    }));
+  }
+
   /** What was known of containers that are not there any more is forgotten. */
   keepOnly(containerIds: ReadonlySet<string>): void {
     this.#ports.results?.forgetOthers(containerIds);
@@ -121,7 +155,16 @@ export class Prober {
     const target: Target = { probed, work: [], stop: new AbortController() };
     for (const { kind, probe } of probesOf(probed.container)) {
       const known = kind === "startup" ? found?.started : kind === "readiness" ? found?.ready : undefined;
-      const work: Work = { target, kind, probe, tally: firstTally(kind, known), running: false, message: "" };
+      const work: Work = {
+        target,
+        kind,
+        probe,
+        tally: firstTally(kind, known),
+        running: false,
+        message: "",
+        hasSucceeded: false,
+        lastMs: undefined,
+      };
       target.work.push(work);
     }
     if (target.work.length === 0) return;
@@ -201,6 +244,11 @@ export class Prober {
     const before = work.tally.verdict;
     work.tally = tally(work.tally, answer.outcome, work.probe);
     work.message = answer.output;
+    work.lastMs = this.#ports.clock.now();
+    if (answer.outcome === "success" && !work.hasSucceeded) {
+      work.hasSucceeded = true;
+      this.#ports.succeeded?.(probed, work.kind);
+    }
     const name = work.kind.charAt(0).toUpperCase() + work.kind.slice(1);
     if (answer.outcome === "failure") event(probed, "Unhealthy", `${name} probe failed: ${answer.output}`);
     if (answer.outcome === "unknown") {

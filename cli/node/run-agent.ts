@@ -1,7 +1,9 @@
 import type { ApiClient } from "#api/client.ts";
 import { systemClock } from "#lib/clock.ts";
-import type { Log } from "#lib/log.ts";
+import { errorText, type Log } from "#lib/log.ts";
 import type { AgentConfig } from "../../agent/config.ts";
+import { localRoutes } from "../../agent/explain/local-routes.ts";
+import { serveLocalSocket } from "../../agent/explain/local-socket.ts";
 import { runAgent } from "../../agent/main.ts";
 import { startServer } from "../../agent/server/main.ts";
 import { openRuntime } from "./open-runtime.ts";
@@ -28,6 +30,15 @@ export async function runAgentHere(
           const metrics = () => ports.metrics.registry.metrics();
           const server = await startServer(settings, { ...ports, metrics }, stop);
           await server.closed;
+        },
+        startLocalSocket: async (settings, { desk, log: to }, stop) => {
+          if (settings.controlSocket === "") return;
+          // A Pod is not the worse for a socket that is not there: the agent goes on without.
+          await serveLocalSocket(settings.controlSocket, localRoutes(desk), to, stop).catch(
+            (cause: unknown) => {
+              if (!stop.aborted) to.error("no local socket", { cause: errorText(cause) });
+            },
+          );
         },
       },
       signal,

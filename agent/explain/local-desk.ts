@@ -1,0 +1,44 @@
+import { isMirror } from "../plan/static-pod.ts";
+import type { AgentContext } from "../agent-context.ts";
+import { findPod, type PodFound, type PodNames, type PodWish } from "../plan/explain/find-pod.ts";
+import type { PodExplanation } from "../plan/explain/pod-explanation.ts";
+import type { PodEntry } from "../pod-entry.ts";
+import type { PodTable } from "../pod-table.ts";
+import { explainEntry } from "./explain-entry.ts";
+
+/** What this machine's administrator may ask of the agent, over its local socket. */
+export interface LocalDesk {
+  find(wish: PodWish): PodFound;
+  /** undefined when the Pod has gone since it was found. */
+  explain(podUid: string): PodExplanation | undefined;
+}
+
+/** @param apiTrouble why the API cannot be reached; undefined while it can. */
+export function localDesk(
+  context: AgentContext,
+  table: PodTable,
+  apiTrouble: () => string | undefined,
+): LocalDesk {
+  return {
+    find: (wish) => {
+      // The API knows a static Pod by its mirror's uid.
+      const mirror = [...table.mirrors].find(
+        ([, pod]) => isMirror(pod) && pod.metadata?.uid === wish.name,
+      )?.[0];
+      const own = mirror === undefined ? undefined : table.staticByKey(mirror)?.uid;
+      const known = [...table.entries.values()].map((entry) => namesOf(entry, context.nodeName));
+      return findPod(own === undefined ? wish : { ...wish, name: own }, context.nodeName, known);
+    },
+    explain: (podUid) => {
+      const entry = table.entries.get(podUid);
+      return entry && explainEntry(context, entry, apiTrouble());
+    },
+  };
+}
+
+function namesOf({ uid, pod, source, gone }: PodEntry, node: string): PodNames {
+  const { name = "", namespace = "" } = pod.metadata ?? {};
+  const suffix = `-${node}`;
+  const shortName = source === "file" && name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
+  return { uid, namespace, name, shortName, isGone: gone };
+}

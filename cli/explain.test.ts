@@ -1,0 +1,129 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import t, { type Test } from "tap";
+import { systemClock } from "#lib/clock.ts";
+import { standalone, until } from "../agent/agent-fixture.ts";
+import { FakeRuntime } from "../agent/runtime/fake.ts";
+import { watchedRuntime } from "../agent/runtime/watched-runtime.ts";
+import { runCommand } from "./main.ts";
+
+interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function keelson(...words: readonly string[]): Promise<Said> {
+  let out = "";
+  let err = "";
+  const io = {
+    program: "keelson",
+    env: {},
+    out: (text: string) => void (out += text),
+    err: (text: string) => void (err += text),
+  };
+  const code = await runCommand(words, io, AbortSignal.timeout(20_000));
+  return { code, out, err };
+}
+
+async function setUp(t: Test, pods: Readonly<Record<string, string>>) {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "explain-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const runtime = new FakeRuntime(systemClock);
+  runtime.addImage("busybox", { entrypoint: ["sleep", "1000"] });
+  await mkdir(path.join(folder, "manifests"), { recursive: true });
+  for (const [name, spec] of Object.entries(pods))
+    await writeFile(
+      path.join(folder, `manifests/${name}.yaml`),
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec:\n${spec}\n`,
+    );
+  const socket = path.join(folder, "agent.sock");
+  return { folder, runtime, socket, more: [`--control-socket=${socket}`] };
+}
+
+const sleeper = "  terminationGracePeriodSeconds: 1\n  containers: [{name: web, image: busybox}]";
+
+t.test("explain tells of a Pod that runs, by every name it has", async (t) => {
+  const { folder, runtime, socket, more } = await setUp(t, { web: sleeper });
+  const agent = await standalone(runtime, folder, 0, more);
+  t.teardown(() => agent.stop());
+  const ask = (...words: readonly string[]): Promise<Said> =>
+    keelson("explain", ...words, "--control-socket", socket);
+  await until("ready", async () => /Running, ready/.test((await ask("pod", "web")).out));
+  for (const words of [
+    ["pod", "default/web-node-a"],
+    ["pod", "web-node-a", "-n", "default"],
+    ["pod/web", "--namespace=default"],
+    ["pod", agent.view.pods()[0]?.metadata?.uid ?? ""],
+  ]) {
+    const { code, out } = await ask(...words);
+    t.equal(code, 0);
+    t.match(out, /Pod +default\/web-node-a on node-a/);
+    t.match(out, /Wants +that it runs/);
+    t.match(out, /Waits for +nothing/);
+    t.match(out, /web: running for \S+, 0 restarts, busybox/);
+  }
+  const json: unknown = JSON.parse((await ask("pod", "web", "-o", "json")).out);
+  t.match(json, {
+    name: "web-node-a",
+    ready: true,
+    waits: [],
+    containers: [{ name: "web", state: "running" }],
+  });
+});
+
+t.test("explain names the call that hangs, and the image that is not there", async (t) => {
+  const image = "  containers: [{name: web, image: nowhere, imagePullPolicy: Never}]";
+  const { folder, runtime, socket, more } = await setUp(t, { stuck: sleeper, image });
+  const gate = Promise.withResolvers<void>();
+  const hanging = watchedRuntime(runtime, async (call, [config], proceed) => {
+    const isStuck =
+      typeof config === "object" &&
+      config !== null &&
+      "podName" in config &&
+      String(config.podName).startsWith("stuck");
+    if (call === "runSandbox" && isStuck) await gate.promise;
+    return await proceed();
+  });
+  const agent = await standalone(hanging, folder, 0, more);
+  t.teardown(async () => {
+    gate.resolve();
+    await agent.stop();
+  });
+  const said = async (name: string): Promise<string> =>
+    (await keelson("explain", "pod", name, "--control-socket", socket)).out;
+  await until("the image", async () =>
+    /the next try of the image \(container "web"\)/.test(await said("image")),
+  );
+  t.match(await said("image"), /ErrImageNeverPull: Container image "nowhere" is not present/);
+  await until("the call", async () => /the runtime, for 1\.\d+s\n.*"sandbox"/.test(await said("stuck")));
+  t.match(await said("stuck"), /Sandbox +absent/);
+});
+
+t.test("what cannot be explained is said, with what to do", async (t) => {
+  const { folder, runtime, socket, more } = await setUp(t, { web: sleeper });
+  const before = await keelson("explain", "pod", "web", "--control-socket", socket);
+  t.equal(before.code, 1);
+  t.match(before.err, /keelson explain: cannot ask the agent at ".*": no agent listens there; is it running/);
+  const agent = await standalone(runtime, folder, 0, more);
+  t.teardown(() => agent.stop());
+  await until("there", () => agent.view.pods().length === 1);
+  const wrong = await keelson("explain", "pod", "wob", "--control-socket", socket);
+  t.equal(wrong.code, 1);
+  t.match(wrong.err, /^keelson explain: no Pod "wob" is on node "node-a"; near: default\/web-node-a\n$/);
+  for (const [words, message] of [
+    [[], /say what to explain; want keelson explain pod NAMESPACE\/NAME/],
+    [["node", "x"], /"node" cannot be explained/],
+    [["pod"], /which Pod\?/],
+    [["pod", "a/b/c"], /"a\/b\/c" is no Pod/],
+    [["pod", "a", "b"], /"b" is one word too many/],
+    [["pod", "a/b", "-n", "c"], /cannot both be meant/],
+    [["pod", "a", "-o", "yaml"], /want one of "text", "json"/],
+    [["pod", "a", "--wrong"], /unknown flag --wrong/],
+  ] as const) {
+    const { code, err } = await keelson("explain", ...words, "--control-socket", socket);
+    t.equal(code, 2, words.join(" "));
+    t.match(err, message);
+  }
+});

@@ -1,0 +1,49 @@
+import { type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts";
+import { flags as agentFlags } from "../agent/config.ts";
+import type { Command } from "./command.ts";
+import { askAgent } from "./local/ask-agent.ts";
+import { podWords, splitWords } from "./local/pod-words.ts";
+
+interface ExplainConfig {
+  readonly namespace: string;
+  readonly output: "text" | "json";
+  readonly controlSocket: string;
+}
+
+const flags: Flags<ExplainConfig> = {
+  namespace: {
+    flag: "namespace",
+    parse: text,
+    default: "",
+    help: "the Pod's namespace (-n); default, or the only one with a Pod of that name here",
+  },
+  output: { flag: "output", parse: oneOf("text", "json"), default: "text", help: "json for programs (-o)" },
+  controlSocket: { ...agentFlags.controlSocket, help: "the agent's socket" },
+};
+
+/** `keelson explain pod NAME`: what the agent wants of a Pod, what it waits for, and what went wrong. */
+export const explain: Command = {
+  name: "explain",
+  summary: "say what a Pod of this node waits for, since when, and what went wrong",
+  help: () =>
+    `usage: keelson explain pod NAMESPACE/NAME [-o json]
+       keelson explain pod NAME [-n NAMESPACE]
+       keelson explain pod UID
+
+Asks the agent of this machine, over a socket that only root may use; it answers from what it knows now, so also when
+the API is away or the runtime hangs. A static Pod goes by its name with or without the node's.
+
+${renderFlags(flags)}
+`,
+  async run(args, io, signal) {
+    const { words, flags: given } = splitWords(args, { n: "--namespace", o: "--output" }, []);
+    const config = parseFlags("keelson explain", flags, given);
+    const pod = podWords("keelson explain", words, config.namespace, true);
+    const query = new URLSearchParams({ pod: pod.name, as: config.output });
+    if (pod.namespace !== undefined) query.set("namespace", pod.namespace);
+    const answer = await askAgent(config.controlSocket, "GET", `/v1/explain?${query.toString()}`, signal);
+    if (answer.status !== 200) throw new Error(answer.body.trim());
+    io.out(answer.body);
+    return 0;
+  },
+};
