@@ -130,6 +130,8 @@ export interface PodMemory {
    * the count of restarts and the back-off go on from it.
    */
   readonly removedRuns: ReadonlyMap<string, ContainerStatus>;
+  /** By container id: ends whose crash back-off a user has cut short. */
+  readonly cutShort: ReadonlySet<string>;
   /** By container id. */
   readonly kills: ReadonlyMap<string, KillState>;
   readonly volumes: VolumesState;

@@ -49,6 +49,7 @@ export class PodEntry {
   readonly postStart: Map<string, "running" | "done" | "failed"> = new Map();
   readonly removedRuns: Map<string, ContainerStatus> = new Map();
   readonly kills: Map<string, KillState & { readonly stop: AbortController }> = new Map();
+  readonly cutShort: Set<string> = new Set();
   readonly terminationMessages: Map<string, string> = new Map();
   /** Messages that were said and are not repeated while they stay true. */
   readonly said: Map<string, string> = new Map();
@@ -107,6 +108,7 @@ export class PodEntry {
       probes,
       postStart: this.postStart,
       removedRuns: this.removedRuns,
+      cutShort: this.cutShort,
       kills: this.kills,
       volumes: this.volumes,
       sandboxFailure: this.sandboxFailure,

@@ -1,51 +1,12 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import os from "node:os";
-import path from "node:path";
-import t, { type Test } from "tap";
-import { systemClock } from "#lib/clock.ts";
+import t from "tap";
 import { standalone, until } from "../agent/agent-fixture.ts";
-import { FakeRuntime } from "../agent/runtime/fake.ts";
 import { watchedRuntime } from "../agent/runtime/watched-runtime.ts";
-import { runCommand } from "./main.ts";
-
-interface Said {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function keelson(...words: readonly string[]): Promise<Said> {
-  let out = "";
-  let err = "";
-  const io = {
-    program: "keelson",
-    env: {},
-    out: (text: string) => void (out += text),
-    err: (text: string) => void (err += text),
-  };
-  const code = await runCommand(words, io, AbortSignal.timeout(20_000));
-  return { code, out, err };
-}
-
-async function setUp(t: Test, pods: Readonly<Record<string, string>>) {
-  const folder = await mkdtemp(path.join(os.tmpdir(), "explain-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const runtime = new FakeRuntime(systemClock);
-  runtime.addImage("busybox", { entrypoint: ["sleep", "1000"] });
-  await mkdir(path.join(folder, "manifests"), { recursive: true });
-  for (const [name, spec] of Object.entries(pods))
-    await writeFile(
-      path.join(folder, `manifests/${name}.yaml`),
-      `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec:\n${spec}\n`,
-    );
-  const socket = path.join(folder, "agent.sock");
-  return { folder, runtime, socket, more: [`--control-socket=${socket}`] };
-}
+import { agentPlace, keelson, type Said } from "./local/agent-fixture.ts";
 
 const sleeper = "  terminationGracePeriodSeconds: 1\n  containers: [{name: web, image: busybox}]";
 
 t.test("explain tells of a Pod that runs, by every name it has", async (t) => {
-  const { folder, runtime, socket, more } = await setUp(t, { web: sleeper });
+  const { folder, runtime, socket, more } = await agentPlace(t, { web: sleeper });
   const agent = await standalone(runtime, folder, 0, more);
   t.teardown(() => agent.stop());
   const ask = (...words: readonly string[]): Promise<Said> =>
@@ -75,7 +36,7 @@ t.test("explain tells of a Pod that runs, by every name it has", async (t) => {
 
 t.test("explain names the call that hangs, and the image that is not there", async (t) => {
   const image = "  containers: [{name: web, image: nowhere, imagePullPolicy: Never}]";
-  const { folder, runtime, socket, more } = await setUp(t, { stuck: sleeper, image });
+  const { folder, runtime, socket, more } = await agentPlace(t, { stuck: sleeper, image });
   const gate = Promise.withResolvers<void>();
   const hanging = watchedRuntime(runtime, async (call, [config], proceed) => {
     const isStuck =
@@ -101,8 +62,61 @@ t.test("explain names the call that hangs, and the image that is not there", asy
   t.match(await said("stuck"), /Sandbox +absent/);
 });
 
+t.test("explain --timeline tells the steps of a start, -o svg draws them", async (t) => {
+  const { folder, runtime, socket, more } = await agentPlace(t, {
+    web: `  terminationGracePeriodSeconds: 1
+  volumes: [{name: data, emptyDir: {}}]
+  containers:
+  - name: web
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    volumeMounts: [{name: data, mountPath: /data}]
+    readinessProbe: {exec: {command: [sh, -c, "exit 0"]}, periodSeconds: 1}
+    lifecycle: {postStart: {exec: {command: [sh, -c, "exit 0"]}}}`,
+  });
+  const agent = await standalone(runtime, folder, 0, more);
+  t.teardown(() => agent.stop());
+  const ask = (...words: readonly string[]): Promise<Said> =>
+    keelson("explain", "pod", "web", ...words, "--control-socket", socket);
+  await until("ready", async () => / Ready\n/.test((await ask("--timeline")).out), 10_000);
+  const { out } = await ask("--timeline");
+  t.match(out, /^Start of default\/web-node-a on node-a, seen \S+Z: ready \d.* after it was seen\n/);
+  const steps = out
+    .trim()
+    .split("\n")
+    .slice(2)
+    .map((line) => line.split("|  ").at(-1));
+  t.ok(steps.includes("image present (web)"), "looked for beside the sandbox");
+  t.same(
+    steps.filter((step) => step !== "image present (web)"),
+    [
+      "seen",
+      "admitted",
+      "volumes",
+      "sandbox",
+      "create (web)",
+      "start (web)",
+      "postStart hook (web)",
+      "readiness probe (web)",
+      "Ready",
+    ],
+  );
+  const svg = (await ask("-o", "svg")).out;
+  t.match(svg, /^<svg .*<\/svg>\n$/s);
+  t.match(svg, /<title>create \(web\) at \+/);
+  t.match(JSON.parse((await ask("-o", "json")).out), { timeline: [{ what: "seen" }, { what: "admitted" }] });
+
+  const before = out;
+  await runtime.endContainer(
+    agent.view.podByName("default", "web-node-a")?.containers.get("web")?.id ?? "",
+    1,
+  );
+  await until("restarted", async () => /1 restart,/.test((await ask()).out));
+  t.equal((await ask("--timeline")).out, before, "a restart is not part of the start");
+});
+
 t.test("what cannot be explained is said, with what to do", async (t) => {
-  const { folder, runtime, socket, more } = await setUp(t, { web: sleeper });
+  const { folder, runtime, socket, more } = await agentPlace(t, { web: sleeper });
   const before = await keelson("explain", "pod", "web", "--control-socket", socket);
   t.equal(before.code, 1);
   t.match(before.err, /keelson explain: cannot ask the agent at ".*": no agent listens there; is it running/);

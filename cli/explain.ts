@@ -1,4 +1,4 @@
-import { type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts";
+import { bool, type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts";
 import { flags as agentFlags } from "../agent/config.ts";
 import type { Command } from "./command.ts";
 import { askAgent } from "./local/ask-agent.ts";
@@ -6,7 +6,8 @@ import { podWords, splitWords } from "./local/pod-words.ts";
 
 interface ExplainConfig {
   readonly namespace: string;
-  readonly output: "text" | "json";
+  readonly output: "text" | "json" | "svg";
+  readonly timeline: boolean;
   readonly controlSocket: string;
 }
 
@@ -17,7 +18,19 @@ const flags: Flags<ExplainConfig> = {
     default: "",
     help: "the Pod's namespace (-n); default, or the only one with a Pod of that name here",
   },
-  output: { flag: "output", parse: oneOf("text", "json"), default: "text", help: "json for programs (-o)" },
+  output: {
+    flag: "output",
+    parse: oneOf("text", "json", "svg"),
+    default: "text",
+    help: "json for programs, svg for a picture of the Pod's start (-o)",
+  },
+  timeline: {
+    flag: "timeline",
+    parse: bool,
+    switch: true,
+    default: "false",
+    help: "show the steps of the Pod's start with their times",
+  },
   controlSocket: { ...agentFlags.controlSocket, help: "the agent's socket" },
 };
 
@@ -29,6 +42,8 @@ export const explain: Command = {
     `usage: keelson explain pod NAMESPACE/NAME [-o json]
        keelson explain pod NAME [-n NAMESPACE]
        keelson explain pod UID
+       keelson explain pod NAME --timeline
+       keelson explain pod NAME -o svg > start.svg
 
 Asks the agent of this machine, over a socket that only root may use; it answers from what it knows now, so also when
 the API is away or the runtime hangs. A static Pod goes by its name with or without the node's.
@@ -36,10 +51,12 @@ the API is away or the runtime hangs. A static Pod goes by its name with or with
 ${renderFlags(flags)}
 `,
   async run(args, io, signal) {
-    const { words, flags: given } = splitWords(args, { n: "--namespace", o: "--output" }, []);
+    const shorts = { n: "--namespace", o: "--output" };
+    const { words, flags: given } = splitWords(args, shorts, ["--timeline", "--no-timeline"]);
     const config = parseFlags("keelson explain", flags, given);
     const pod = podWords("keelson explain", words, config.namespace, true);
-    const query = new URLSearchParams({ pod: pod.name, as: config.output });
+    const as = config.timeline && config.output === "text" ? "timeline" : config.output;
+    const query = new URLSearchParams({ pod: pod.name, as });
     if (pod.namespace !== undefined) query.set("namespace", pod.namespace);
     const answer = await askAgent(config.controlSocket, "GET", `/v1/explain?${query.toString()}`, signal);
     if (answer.status !== 200) throw new Error(answer.body.trim());

@@ -26,6 +26,10 @@ const commands: Readonly<
     summary: "say what a Pod of this node waits for, since when, and what went wrong",
     load: async () => (await import("./explain.ts")).explain,
   },
+  "restart-now": {
+    summary: "cut the back-off of a Pod of this node short",
+    load: async () => (await import("./restart-now.ts")).restartNow,
+  },
   control: {
     summary: "run the control plane: API server, scheduler, controllers, DNS",
     load: async () => (await import("./control.ts")).control,

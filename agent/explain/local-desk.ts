@@ -5,12 +5,15 @@ import type { PodExplanation } from "../plan/explain/pod-explanation.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import type { PodTable } from "../pod-table.ts";
 import { explainEntry } from "./explain-entry.ts";
+import { type CutShort, restartNow } from "./restart-now.ts";
 
 /** What this machine's administrator may ask of the agent, over its local socket. */
 export interface LocalDesk {
   find(wish: PodWish): PodFound;
   /** undefined when the Pod has gone since it was found. */
   explain(podUid: string): PodExplanation | undefined;
+  /** Cuts the back-offs of a Pod, or of one container of it, short. undefined as above. */
+  restartNow(podUid: string, container: string | undefined): CutShort | undefined;
 }
 
 /** @param apiTrouble why the API cannot be reached; undefined while it can. */
@@ -32,6 +35,10 @@ export function localDesk(
     explain: (podUid) => {
       const entry = table.entries.get(podUid);
       return entry && explainEntry(context, entry, apiTrouble());
+    },
+    restartNow: (podUid, container) => {
+      const entry = table.entries.get(podUid);
+      return entry && restartNow(context, entry, container);
     },
   };
 }

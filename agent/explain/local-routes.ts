@@ -1,6 +1,8 @@
 import { explainText } from "../plan/explain/explain-text.ts";
 import { isoTimes } from "../plan/explain/iso-times.ts";
 import type { PodExplanation } from "../plan/explain/pod-explanation.ts";
+import { timelineSvg } from "../plan/explain/timeline-svg.ts";
+import { timelineText } from "../plan/explain/timeline-text.ts";
 import type { LocalDesk } from "./local-desk.ts";
 import type { LocalAnswer, LocalRequest } from "./local-socket.ts";
 
@@ -11,14 +13,30 @@ const forms: Readonly<Record<string, (explanation: PodExplanation) => Pick<Local
     type: "application/json",
     body: `${JSON.stringify(isoTimes(explanation), undefined, 2)}\n`,
   }),
+  timeline: (explanation) => ({ type: "text/plain", body: timelineText(explanation) }),
+  svg: (explanation) => ({ type: "image/svg+xml", body: timelineSvg(explanation) }),
 };
 
-/** What the local socket answers: `GET /v1/explain?pod=web&namespace=default&as=text`. */
+const routes: Readonly<
+  Record<
+    string,
+    {
+      readonly method: string;
+      readonly answer: (desk: LocalDesk, query: URLSearchParams) => LocalAnswer;
+    }
+  >
+> = {
+  "/v1/explain": { method: "GET", answer: explain },
+  "/v1/restart-now": { method: "POST", answer: restartNow },
+};
+
+/** `GET /v1/explain?pod=web&namespace=default&as=text` and `POST /v1/restart-now?pod=web&container=main`. */
 export function localRoutes(desk: LocalDesk): (request: LocalRequest) => LocalAnswer {
   return ({ method, path, query }) => {
-    if (path !== "/v1/explain") return refuse(404, `the agent knows nothing under "${path}"`);
-    if (method !== "GET") return refuse(405, `"${path}" takes GET, not ${method}`);
-    return explain(desk, query);
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    if (route === undefined) return refuse(404, `the agent knows nothing under "${path}"`);
+    if (method !== route.method) return refuse(405, `"${path}" takes ${route.method}, not ${method}`);
+    return route.answer(desk, query);
   };
 }
 
@@ -32,6 +50,21 @@ function explain(desk: LocalDesk, query: URLSearchParams): LocalAnswer {
   const explanation = desk.explain(found.uid);
   if (explanation === undefined) return refuse(404, `the Pod "${query.get("pod")}" has just gone`);
   return { status: 200, ...form(explanation) };
+}
+
+function restartNow(desk: LocalDesk, query: URLSearchParams): LocalAnswer {
+  const found = desk.find({ name: query.get("pod") ?? "", namespace: query.get("namespace") ?? undefined });
+  if (!found.found) return refuse(404, found.message);
+  const cut = desk.restartNow(found.uid, query.get("container") ?? undefined);
+  if (cut === undefined) return refuse(404, `the Pod "${query.get("pod")}" has just gone`);
+  if (!cut.found) return refuse(409, cut.message);
+  return query.get("as") === "json"
+    ? {
+        status: 200,
+        type: "application/json",
+        body: `${JSON.stringify(isoTimes(cut.backOffs), undefined, 2)}\n`,
+      }
+    : { status: 200, type: "text/plain", body: cut.words.map((line) => `${line}\n`).join("") };
 }
 
 function refuse(status: number, message: string): LocalAnswer {

@@ -200,7 +200,7 @@ function stateOf(pod: Pod, spec: SpecContainer, newest: ContainerStatus, input: 
       const again =
         !mustStop(pod, input.memory) && shouldRestart(pod, spec.container, spec.kind, newest.exitCode);
       const failure = again ? startTrouble(spec.container.name, input) : undefined;
-      const backsOff = again && restartAtMs(newest) > input.nowMs;
+      const backsOff = again && restartAtMs(newest) > input.nowMs && !input.memory.cutShort.has(newest.id);
       // A hook's failure is one of a container that was started: the back-off replaces it, as it does a crash.
       if (failure !== undefined && !(backsOff && failure.reason === "PostStartHookError")) {
         return { waiting: failure };

@@ -257,7 +257,7 @@ function holdsOthers({ container }: SpecContainer): "go-on" | "hold" {
 
 /** Whether the crash back-off of `ended` has still to pass. A new image does not wait. */
 function waits(context: RunContext, spec: SpecContainer, ended: ContainerStatus): boolean {
-  if (hashChanged(spec.container, ended)) return false;
+  if (hashChanged(spec.container, ended) || context.memory.cutShort.has(ended.id)) return false;
   const at = restartAtMs(ended);
   if (at <= context.nowMs) return false;
   context.draft.backingOff.set(spec.container.name, at - ended.finishedAtMs);

@@ -83,6 +83,7 @@ export function testMemory(more: Partial<PodMemory> = {}): PodMemory {
     probes: new Map(),
     postStart: new Map(),
     removedRuns: new Map(),
+    cutShort: new Set(),
     kills: new Map(),
     volumes: { state: "ready" },
     sandboxFailure: undefined,

@@ -44,17 +44,14 @@ export function explainPod(input: ExplainInput): PodExplanation {
         : { state: sandbox.state, ips: sandbox.ips, sinceMs: sandbox.createdAtMs },
     containers: containerStories(input),
     errors: input.errors.toReversed(),
-    timeline: [
-      {
-        what: "seen",
-        container: undefined,
-        startMs: input.firstSeenMs,
-        endMs: input.firstSeenMs,
-        failed: false,
-      },
-      ...input.steps,
-    ],
+    timeline: [seen(input), ...input.steps],
   };
+}
+
+/** The moment the Pod was seen was taken by another clock, which may be a tick ahead of the steps'. */
+function seen({ firstSeenMs, steps }: ExplainInput): PodStep {
+  const atMs = Math.min(firstSeenMs, ...steps.map(({ startMs }) => startMs));
+  return { what: "seen", container: undefined, startMs: atMs, endMs: atMs, failed: false };
 }
 
 function goalOf({ pod, memory, source, isGone, isCleaned, nowMs }: ExplainInput): string {
