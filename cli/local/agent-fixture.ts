@@ -39,7 +39,8 @@ export async function keelson(...words: readonly string[]): Promise<Said> {
 /** @param pods the text below `spec:` by the Pod's name; the image `busybox` is there. */
 export async function agentPlace(t: Test, pods: Readonly<Record<string, string>>): Promise<AgentPlace> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "local-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  // A pull that an agent leaves behind may still write down its end.
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const runtime = new FakeRuntime(systemClock);
   runtime.addImage("busybox", { entrypoint: ["sleep", "1000"] });
   await mkdir(path.join(folder, "manifests"), { recursive: true });
