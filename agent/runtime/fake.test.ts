@@ -20,6 +20,7 @@ t.test("the fake behaves as a runtime", async (t) => {
     network: "pod",
     cgroupParent: "",
     logs: true,
+    processes: false,
   });
   await runtime.close();
 });

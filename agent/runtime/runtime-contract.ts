@@ -20,6 +20,8 @@ export interface ContractSubject {
   readonly cgroupParent: string;
   /** False when the subject writes no log files. */
   readonly logs: boolean;
+  /** False when its processes are not the machine's. */
+  readonly processes?: boolean;
 }
 
 /** Long enough for a slow machine; a call that takes this long is broken. */
@@ -252,6 +254,26 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await runtime.stopContainer(deaf, 1, soon());
     t.equal((await runtime.containerStatus(deaf, soon()))?.state, "exited");
   });
+
+  if (subject.processes !== false) {
+    await t.test("LC11: a container joins the processes of another", { timeout: patienceMs }, async (t) => {
+      await using pod = await podUp("target", sh("exec sleep 1234"));
+      const look = sh("trap 'exit 0' TERM; while :; do sleep 0.1; done", "debug", {
+        pid: { mode: "target", containerId: pod.first },
+      });
+      const id = await runtime.createContainer(pod.sandboxId, look, pod.config, soon());
+      await runtime.startContainer(id, soon());
+      const seen = async (container: string): Promise<string> => {
+        const options = { timeoutMs: 5_000, maxOutputBytes: 10_000 };
+        const { stdout } = await runtime.execSync(container, ["/bin/ps"], options, soon());
+        return Buffer.from(stdout).toString();
+      };
+      t.match(await seen(id), /^ +1 .*sleep 1234$/m, "the other's first process is its first too");
+      t.match(await seen(pod.first), /while :/, "and the other sees it");
+      await runtime.stopContainer(id, 5, soon());
+      t.equal((await runtime.containerStatus(pod.first, soon()))?.state, "running");
+    });
+  }
 
   await t.test("exec streams both ways and tells the exit code", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("exec", sh("sleep 3600"));

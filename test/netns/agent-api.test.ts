@@ -150,7 +150,12 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     const node = await admin.get(nodes, { namespace: "", name: "node-a" }, signal);
     t.match(node.status?.nodeInfo?.containerRuntimeVersion, /^containerd:\/\/1\./);
     t.equal(node.metadata?.labels?.["kubernetes.io/hostname"], "node-a");
-    t.ok((await admin.get(leases, { namespace: "kube-node-lease", name: "node-a" }, signal)).spec?.renewTime);
+    const lease = { namespace: "kube-node-lease", name: "node-a" };
+    await until(
+      "a heartbeat",
+      async () =>
+        (await admin.get(leases, lease, signal).catch(() => undefined))?.spec?.renewTime !== undefined,
+    );
   });
 
   await until(
@@ -377,6 +382,30 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     t.equal((await runtime.listSandboxes({ podUid: uid }, signal)).length, 1);
     await admin.delete(pods, { namespace: "default", name: "anew" }, { gracePeriodSeconds: 1 }, signal);
     await until("gone", async () => (await get("anew")) === undefined);
+  });
+
+  await t.test("LC11: an ephemeral container sees the processes of its target, and runs once", async (t) => {
+    const place = { namespace: "default", name: "web" };
+    const add = async (name: string, command: string, target: string): Promise<void> => {
+      const container = { name, image, targetContainerName: target, command: ["/bin/sh", "-c", command] };
+      const before = (await get("web"))?.spec?.ephemeralContainers ?? [];
+      const patch = { spec: { ephemeralContainers: [...before, container] } };
+      await admin.patch(pods, place, "strategic", patch, { subresource: "ephemeralcontainers" }, signal);
+    };
+    const stateOf = async (name: string) =>
+      (await get("web"))?.status?.ephemeralContainerStatuses?.find((one) => one.name === name)?.state;
+    await add("debug", "trap 'exit 0' TERM; ps; while :; do sleep 0.1; done", "web");
+    await until("it runs", async () => (await stateOf("debug"))?.running !== undefined);
+    const [status] = (await get("web"))?.status?.ephemeralContainerStatuses ?? [];
+    const id = status?.containerID?.replace("containerd://", "") ?? "";
+    const options = { timeoutMs: 5_000, maxOutputBytes: 10_000 };
+    const { stdout } = await runtime.execSync(id, ["/bin/ps"], options, signal);
+    t.match(Buffer.from(stdout).toString(), /touch \/tmp\/ready/, "the words of the target's shell");
+    await add("once", "exit 3", "web");
+    await until("it has ended", async () => (await stateOf("once"))?.terminated?.exitCode === 3);
+    const main = (await get("web"))?.status?.containerStatuses?.[0];
+    t.match(main, { restartCount: 0, ready: true }, "nobody else is touched");
+    t.equal((await stateOf("once"))?.terminated?.reason, "Error", "and it is not restarted");
   });
 
   await t.test("LC16: a deleted Pod stops within its grace period and leaves nothing", async (t) => {
