@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { keyOf, keyText } from "#api/meta.ts";
+import { markApiSource } from "./plan/mark-source.ts";
 import { isMirror } from "./plan/static-pod.ts";
 import { PodEntry } from "./pod-entry.ts";
 
@@ -35,13 +36,19 @@ export class PodTable {
     if ((now !== undefined && isMirror(now)) || (before !== undefined && isMirror(before)))
       this.#ports.mirrorChanged(key);
     if (now === undefined || isMirror(now)) return;
-    const uid = now.metadata?.uid ?? "";
+    this.#apiHas(now);
+  }
+
+  #apiHas(told: Pod): void {
+    const uid = told.metadata?.uid ?? "";
     const entry = this.entries.get(uid);
     if (entry === undefined || entry.source !== "api") {
-      this.entries.set(uid, new PodEntry(now, "api", this.#ports.now()));
+      const nowMs = this.#ports.now();
+      this.entries.set(uid, new PodEntry(markApiSource(told, nowMs), "api", nowMs));
       this.#ports.dirty(uid);
       return;
     }
+    const now = markApiSource(told, entry.firstSeenMs);
     const old = entry.pod;
     this.#take(entry, now);
     if (isRelevant(old, now)) this.#ports.dirty(uid);

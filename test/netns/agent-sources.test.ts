@@ -1,0 +1,182 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import t from "tap";
+import { ApiClient } from "#api/client.ts";
+import type { Pod } from "#api/generated/kubernetes.ts";
+import { HttpTransport } from "#api/http-transport.ts";
+import { loadKubeconfig } from "#api/kubeconfig.ts";
+import { nodes, pods, serviceAccounts } from "#api/resources.ts";
+import { systemClock } from "#lib/clock.ts";
+import { parseFlags } from "#lib/flags.ts";
+import { noLog } from "#lib/log.ts";
+import { until } from "../../agent/agent-fixture.ts";
+import { flags } from "../../agent/config.ts";
+import { runAgent } from "../../agent/main.ts";
+import type { AgentView } from "../../agent/model.ts";
+import { FakeRuntime } from "../../agent/runtime/fake.ts";
+import { flags as controlFlags } from "../../control/config.ts";
+import { runControl } from "../../control/main.ts";
+import { enterNetns } from "../support/enter-netns.ts";
+import { run } from "../support/run-command.ts";
+
+const skip = process.getuid?.() !== 0 && "needs root";
+const patienceMs = 30_000;
+t.setTimeout(120_000);
+
+t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_000 }, async (t) => {
+  const signal = AbortSignal.timeout(100_000);
+  const folder = await mkdtemp("/tmp/keelson-sources-");
+  const netns = path.basename(folder).slice(0, 24);
+  await run("ip", "netns", "add", netns);
+  await run("nsenter", `--net=/run/netns/${netns}`, "ip", "link", "set", "lo", "up");
+  enterNetns(netns);
+  const stop = new AbortController();
+  const ready = Promise.withResolvers<void>();
+  const control = runControl(
+    parseFlags("control", controlFlags, [
+      `--data-dir=${folder}/data`,
+      `--config-dir=${folder}/config`,
+      "--bind-address=127.0.0.1",
+      "--advertise-address=127.0.0.1",
+      "--node-name=node-a",
+      "--disable-dns",
+      "--scheduler-port=0",
+      "--controllers-port=0",
+    ]),
+    { log: noLog, clock: systemClock, ready: ready.resolve },
+    stop.signal,
+  );
+  control.catch(ready.reject);
+  await ready.promise;
+  const client = (name: string) =>
+    new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/${name}.kubeconfig`)));
+  const admin = client("admin");
+  const own = client("node");
+  await mkdir(`${folder}/manifests`);
+  const runtime = new FakeRuntime(systemClock);
+  runtime.addImage("busybox", { entrypoint: ["sh", "-c", "trap 'exit 0' TERM; sleep 1000"] });
+  runtime.addImage("busybox:2", { entrypoint: ["sh", "-c", "trap 'exit 0' TERM; sleep 1000"] });
+  const said: string[] = [];
+  const log = { ...noLog, warn: (event: string) => said.push(event) };
+  const started = Promise.withResolvers<AgentView>();
+  const agent = runAgent(
+    parseFlags("agent", flags, [
+      "--hostname-override=node-a",
+      "--fail-swap-on=false",
+      "--node-ip=127.0.0.1",
+      `--root-dir=${folder}/kubelet`,
+      `--pod-manifest-path=${folder}/manifests`,
+      `--pod-logs-dir=${folder}/logs`,
+      `--container-logs-dir=${folder}/links`,
+      "--healthz-port=0",
+      "--no-cgroups-per-qos",
+      "--no-register-node",
+    ]),
+    { log, clock: systemClock, random: () => 0.5, client: own, runtime, ready: started.resolve },
+    stop.signal,
+  );
+  agent.catch(started.reject);
+  const view = await started.promise;
+  const get = (name: string): Promise<Pod | undefined> =>
+    admin.get(pods, { namespace: "default", name }, signal).catch(() => undefined);
+  await until(
+    "the default service account",
+    async () =>
+      (await admin
+        .get(serviceAccounts, { namespace: "default", name: "default" }, signal)
+        .catch(() => undefined)) !== undefined,
+    patienceMs,
+  );
+
+  await t.test("PS1: a Pod of the API waits for the node's own object, a static one does not", async (t) => {
+    const web: Pod = {
+      metadata: { name: "web", namespace: "default" },
+      spec: {
+        nodeName: "node-a",
+        automountServiceAccountToken: false,
+        nodeSelector: { disk: "fast" },
+        containers: [{ name: "web", image: "busybox" }],
+      },
+    };
+    await admin.create(pods, web, {}, signal);
+    await writeManifest("busybox");
+    await until("it is known", () => view.podByName("default", "web") !== undefined, patienceMs);
+    const runs = async () => (await runtime.listSandboxes({}, signal)).map(({ podName }) => podName);
+    await until("the static one runs", async () => (await runs()).length > 0, patienceMs);
+    const tries = () => said.filter((event) => event === "cannot register the node").length;
+    const before = tries();
+    await until("the node has been asked for again", () => tries() > before + 1, patienceMs);
+    t.same(await runs(), ["static-node-a"]);
+    t.equal((await get("web"))?.status?.reason, undefined, "and it is not judged by what is not known");
+    await admin.create(nodes, { metadata: { name: "node-a", labels: { disk: "fast" } } }, {}, signal);
+    await until("it runs", async () => (await get("web"))?.status?.phase === "Running", patienceMs);
+    t.pass();
+  });
+
+  const hashes = (pod: Pod | undefined) => [
+    pod?.metadata?.annotations?.["kubernetes.io/config.hash"],
+    pod?.metadata?.annotations?.["kubernetes.io/config.mirror"],
+  ];
+  const mirrorOf = async (image: string): Promise<Pod | undefined> => {
+    const mirror = await get("static-node-a");
+    const [hash, shown] = hashes(mirror);
+    const isIts = mirror?.spec?.containers[0]?.image === image && hash === shown;
+    return isIts && mirror.status?.phase === "Running" ? mirror : undefined;
+  };
+
+  await t.test("PS5: a mirror whose manifest changed is deleted and made anew", async (t) => {
+    await until("the mirror", async () => (await mirrorOf("busybox")) !== undefined, patienceMs);
+    const first = await mirrorOf("busybox");
+    await writeManifest("busybox:2");
+    await until(
+      "a mirror of the new one",
+      async () => (await mirrorOf("busybox:2")) !== undefined,
+      patienceMs,
+    );
+    const second = await mirrorOf("busybox:2");
+    t.not(second?.metadata?.uid, first?.metadata?.uid);
+    t.notSame(hashes(second), hashes(first));
+    t.match(second?.metadata?.ownerReferences, [{ kind: "Node", name: "node-a", controller: true }]);
+    const [container] = (await runtime.listContainers({}, signal)).filter(
+      ({ podName, state }) => podName === "static-node-a" && state === "running",
+    );
+    t.equal(second?.status?.containerStatuses?.[0]?.containerID, `fake://${container?.id}`);
+  });
+
+  await t.test("PS5: a mirror that somebody changed shows the manifest again", async (t) => {
+    const changed = await mirrorOf("busybox:2");
+    await admin.patch(
+      pods,
+      { namespace: "default", name: "static-node-a" },
+      "merge",
+      { metadata: { annotations: { "kubernetes.io/config.mirror": "another" } } },
+      {},
+      signal,
+    );
+    await until(
+      "another mirror",
+      async () => {
+        const now = await mirrorOf("busybox:2");
+        return now !== undefined && now.metadata?.uid !== changed?.metadata?.uid;
+      },
+      patienceMs,
+    );
+    await rm(`${folder}/manifests/static.yaml`);
+    await until("no mirror", async () => (await get("static-node-a")) === undefined, patienceMs);
+    t.pass();
+  });
+
+  stop.abort();
+  await agent;
+  await control;
+  await Promise.all([admin.close(), own.close()]);
+  await run("ip", "netns", "delete", netns);
+  await rm(folder, { recursive: true, force: true });
+
+  async function writeManifest(image: string): Promise<void> {
+    await writeFile(
+      `${folder}/manifests/static.yaml`,
+      `apiVersion: v1\nkind: Pod\nmetadata: {name: static}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: "${image}"}]\n`,
+    );
+  }
+});
