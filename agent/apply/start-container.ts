@@ -24,6 +24,7 @@ import { bindSubPath } from "../volumes/sub-path.ts";
 import { logDirectoryOf, sandboxOf } from "./create-sandbox.ts";
 import { hookPorts } from "./hook-ports.ts";
 import { linkLog, removeContainer } from "./log-links.ts";
+import { readEnvFiles } from "./read-env-files.ts";
 
 type Start = PodAction & { readonly do: "start-container" };
 
@@ -94,7 +95,7 @@ async function create(
   const imageUser = image?.state === "present" ? image.user : {};
   const refusal = rootRefusal(pod, container, imageUser);
   if (refusal !== undefined) throw new StartError("CreateContainerConfigError", refusal);
-  const env = variables(context, entry, container, sandbox);
+  const env = await variables(context, entry, container, sandbox);
   const directory = podDirectory(context.config.rootDir, entry.uid);
   const terminationFile = path.join(
     directory,
@@ -153,12 +154,12 @@ async function start(
   }
 }
 
-function variables(
+async function variables(
   context: AgentContext,
   entry: PodEntry,
   container: Container,
   sandbox: SandboxStatus,
-): readonly { readonly name: string; readonly value: string }[] {
+): Promise<readonly { readonly name: string; readonly value: string }[]> {
   const { pod } = entry;
   const namespace = pod.metadata?.namespace ?? "";
   const services = context.client === undefined || entry.source === "file" ? [] : context.node.services();
@@ -180,6 +181,7 @@ function variables(
     return environment(pod, container, {
       configMap: (name) => found(context.refs.configMap(namespace, name)),
       secret: (name) => found(context.refs.secret(namespace, name)),
+      file: await readEnvFiles(container, context.volumes.of(entry.uid)),
       services,
       facts: context.node.facts(pod.spec?.hostNetwork === true ? context.node.hostIps() : sandbox.ips),
     });

@@ -73,9 +73,12 @@ export function resourceField(
   if (container === undefined) throw new Error(`container ${name} not found`);
   const [kind = "", ...rest] = selector.resource.split(".");
   const resource = rest.join(".");
-  if ((kind !== "limits" && kind !== "requests") || resource === "")
+  const isKnown = /^(?:cpu|memory|ephemeral-storage|hugepages-.+)$/.test(resource);
+  if ((kind !== "limits" && kind !== "requests") || !isKnown)
     throw new Error(`unsupported container resource : ${selector.resource}`);
-  const limit = container.resources?.limits?.[resource];
+  const written = container.resources?.limits?.[resource];
+  // None, or none to speak of: the node's room is what limits it.
+  const limit = written !== undefined && quantityValue(written) === 0 ? undefined : written;
   const own = kind === "limits" ? limit : (container.resources?.requests?.[resource] ?? limit);
   const divisor =
     selector.divisor === undefined || selector.divisor === "0" || selector.divisor === ""

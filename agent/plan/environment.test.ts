@@ -16,6 +16,15 @@ const sources: EnvSources = {
   configMap: (name) => (name === "settings" ? { data: { COLOR: "green", WORD: "map" } } : undefined),
   secret: (name) =>
     name === "keys" ? { data: { WORD: Buffer.from("hush").toString("base64") } } : undefined,
+  file: (volume, path) => {
+    if (path === "spoilt.env") throw new Error("value must be enclosed in single quotes at line 1");
+    return volume === "run" && path === "app.env"
+      ? new Map([
+          ["TOKEN", "t"],
+          ["EMPTY", ""],
+        ])
+      : undefined;
+  },
   services: [kubernetes, db],
   facts: {
     nodeName: "node-a",
@@ -95,3 +104,64 @@ t.test("what is missing is named in the words users know, unless it is optional"
   t.throws(() => env({ envFrom: [{ secretRef: { name: "none" } }] }), { message: 'secret "none" not found' });
   t.same(env({ envFrom: [{ secretRef: { name: "none", optional: true } }] })["X"], undefined);
 });
+
+t.test("EN1: a variable comes from a file in a volume", async (t) => {
+  const ref = (path: string, key: string, optional?: boolean) => ({
+    env: [
+      {
+        name: "X",
+        valueFrom: {
+          fileKeyRef: { volumeName: "run", path, key, ...(optional === undefined ? {} : { optional }) },
+        },
+      },
+    ],
+  });
+  t.equal(env(ref("app.env", "TOKEN"))["X"], "t");
+  t.equal(env(ref("app.env", "EMPTY"))["X"], "");
+  t.equal(env(ref("app.env", "NONE", true))["X"], undefined);
+  t.equal(env(ref("none.env", "TOKEN", true))["X"], undefined);
+  t.throws(() => env(ref("app.env", "NONE")), {
+    name: "EnvError",
+    message: 'environment variable key "NONE" not found in file "app.env"',
+  });
+  t.throws(() => env(ref("none.env", "TOKEN")), {
+    name: "EnvError",
+    message: /failed to open .* no such file$/,
+  });
+  t.throws(() => env(ref("spoilt.env", "TOKEN", true)), {
+    name: "EnvError",
+    message: "couldn't parse env file: value must be enclosed in single quotes at line 1",
+  });
+});
+
+t.test(
+  "EN1: every resource of a container can be a variable, and the node's room stands in for a limit",
+  async (t) => {
+    const ref = (resource: string, divisor?: string) => ({
+      resources: {
+        limits: { cpu: "1500m", memory: "0", "hugepages-2Mi": "8Mi" },
+        requests: { cpu: "250m", "ephemeral-storage": "3Ki" },
+      },
+      env: [
+        {
+          name: "X",
+          valueFrom: { resourceFieldRef: { resource, ...(divisor === undefined ? {} : { divisor }) } },
+        },
+      ],
+    });
+    const cases = [
+      ["limits.cpu", undefined, "2"],
+      ["limits.cpu", "1m", "1500"],
+      ["requests.cpu", "1m", "250"],
+      ["limits.memory", undefined, "1024"],
+      ["requests.ephemeral-storage", "1Ki", "3"],
+      ["limits.hugepages-2Mi", "1Mi", "8"],
+      ["requests.hugepages-2Mi", "2Mi", "4"],
+      ["limits.hugepages-1Gi", undefined, "0"],
+    ] as const;
+    for (const [resource, divisor, want] of cases) t.equal(env(ref(resource, divisor))["X"], want, resource);
+    t.throws(() => env(ref("limits.example.com/gpu")), {
+      message: "unsupported container resource : limits.example.com/gpu",
+    });
+  },
+);

@@ -7,6 +7,8 @@ import { serviceEnv } from "./service-env.ts";
 export interface EnvSources {
   configMap(name: string): ConfigMap | undefined;
   secret(name: string): Secret | undefined;
+  /** The variables of a file in a volume; undefined when there is no such file. @throws Error that says what is wrong. */
+  file(volumeName: string, path: string): ReadonlyMap<string, string> | undefined;
   readonly services: readonly Service[];
   readonly facts: DownwardFacts;
 }
@@ -106,8 +108,22 @@ function valueFrom(
         : `couldn't find key ${key} in Secret ${namespace}/${name}`,
     );
   }
-  if (from.fileKeyRef !== undefined)
-    throw new EnvError(`cannot read a variable from a file: env fileKeyRef is not supported by this node`);
+  if (from.fileKeyRef !== undefined) {
+    const { volumeName, path, key, optional } = from.fileKeyRef;
+    let file: ReadonlyMap<string, string> | undefined;
+    try {
+      file = sources.file(volumeName, path);
+    } catch (cause) {
+      throw new EnvError(`couldn't parse env file: ${messageOf(cause)}`, { cause });
+    }
+    const value = file?.get(key);
+    if (value !== undefined || optional === true) return value;
+    throw new EnvError(
+      file === undefined
+        ? `couldn't parse env file: failed to open environment variable file "${path}" of volume "${volumeName}": no such file`
+        : `environment variable key "${key}" not found in file "${path}"`,
+    );
+  }
   return undefined;
 }
 

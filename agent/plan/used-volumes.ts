@@ -8,7 +8,7 @@ export interface UsedVolume {
   readonly isMounted: boolean;
 }
 
-/** The volumes that containers mount or use as devices; one that none uses is left alone. */
+/** The volumes that containers mount, use as devices or read variables from; one that none uses is left alone. */
 export function usedVolumes(pod: Pod): readonly UsedVolume[] {
   const containers = [
     ...(pod.spec?.initContainers ?? []),
@@ -16,10 +16,15 @@ export function usedVolumes(pod: Pod): readonly UsedVolume[] {
     ...(pod.spec?.ephemeralContainers ?? []),
   ];
   const mounts = new Set(containers.flatMap((one) => (one.volumeMounts ?? []).map(({ name }) => name)));
+  const files = new Set(
+    containers.flatMap((one) =>
+      (one.env ?? []).flatMap(({ valueFrom }) => valueFrom?.fileKeyRef?.volumeName ?? []),
+    ),
+  );
   const devices = new Set(containers.flatMap((one) => (one.volumeDevices ?? []).map(({ name }) => name)));
   return (pod.spec?.volumes ?? []).flatMap((volume) => {
     const isBlock = devices.has(volume.name);
     const isMounted = mounts.has(volume.name);
-    return isBlock || isMounted ? [{ volume, isBlock, isMounted }] : [];
+    return isBlock || isMounted || files.has(volume.name) ? [{ volume, isBlock, isMounted }] : [];
   });
 }

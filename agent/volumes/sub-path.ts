@@ -34,7 +34,7 @@ export async function bindSubPath(volume: string, subPath: string, target: strin
 }
 
 /** Names below the root with every link followed that stays inside; what does not exist yet is kept as written. */
-async function resolveWithin(root: string, subPath: string): Promise<readonly string[]> {
+export async function resolveWithin(root: string, subPath: string): Promise<readonly string[]> {
   const parts = subPath.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw new Error(`subPath "${subPath}" must not contain '..'`);
   for (let length = parts.length; length >= 0; length -= 1) {
@@ -46,8 +46,12 @@ async function resolveWithin(root: string, subPath: string): Promise<readonly st
   return parts;
 }
 
-/** Walks down without following links, making directories that are missing. @returns a descriptor to close. */
-function openWithin(root: string, parts: readonly string[], mode: number): number {
+/**
+ * Walks down without following links.
+ * @param mode of directories that are missing and made; undefined to make none.
+ * @returns a descriptor to close.
+ */
+export function openWithin(root: string, parts: readonly string[], mode: number | undefined): number {
   let at = openSync(root, pathOnly | constants.O_DIRECTORY);
   for (const part of parts) {
     const next = `/proc/self/fd/${at}/${part}`;
@@ -55,7 +59,7 @@ function openWithin(root: string, parts: readonly string[], mode: number): numbe
     try {
       fd = openSync(next, pathOnly | constants.O_NOFOLLOW);
     } catch (cause) {
-      if (!isMissing(cause)) throw cause;
+      if (mode === undefined || !isMissing(cause)) throw cause;
       mkdirSync(next, { mode });
       fd = openSync(next, pathOnly | constants.O_NOFOLLOW);
       // The umask took bits away: a container that is not root could not write where it can in the volume itself.

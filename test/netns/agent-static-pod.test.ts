@@ -36,15 +36,21 @@ spec:
   hostAliases: [{ip: 192.0.2.7, hostnames: [other]}]
   volumes:
   - {name: data, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+  - {name: vars, emptyDir: {}}
   - name: about
     downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}
   initContainers:
-  - {name: init, image: "${image}", command: [/bin/sh, -c, "mkdir /data/sub; echo made > /data/sub/file"], volumeMounts: [{name: data, mountPath: /data}]}
+  - name: init
+    image: "${image}"
+    command: [/bin/sh, -c, "mkdir /data/sub; echo made > /data/sub/file; echo \\"TOKEN='made by init'\\" > /vars/app.env"]
+    volumeMounts: [{name: data, mountPath: /data}, {name: vars, mountPath: /vars}]
   containers:
   - name: web
     image: "${image}"
-    command: [/bin/sh, -c, "trap 'exit 0' TERM; cat /about/labels /sub/file /etc/hosts; echo $(IP); touch /tmp/live; while :; do sleep 0.1; done"]
-    env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+    command: [/bin/sh, -c, "trap 'exit 0' TERM; cat /about/labels /sub/file /etc/hosts; echo token=$TOKEN host=$HOSTNAME path=$PATH; echo $(IP); touch /tmp/live; while :; do sleep 0.1; done"]
+    env:
+    - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    - {name: TOKEN, valueFrom: {fileKeyRef: {volumeName: vars, path: app.env, key: TOKEN}}}
     resources: {requests: {cpu: 100m, memory: 16Mi}, limits: {cpu: 200m, memory: 64Mi}}
     volumeMounts:
     - {name: about, mountPath: /about}
@@ -186,6 +192,9 @@ async function story(t: Test, { runtime, directory: folder, ip }: Ready, signal:
   t.match(said, /app="web"/, "the downward API volume");
   t.match(said, /made/, "the subPath of a tmpfs emptyDir");
   t.match(said, /192\.0\.2\.7\tother/, "hostAliases in /etc/hosts");
+  t.match(said, /token=made by init /, "EN1: a variable from a file that an init container made");
+  t.match(said, / host=web-node-a /, "EN5: the runtime tells the Pod's name");
+  t.match(said, / path=\/bin:\/usr\/bin$/m, "EN5: the image's own variables are there");
   await until("crash backs off", () => statusOf("crash")?.state?.waiting?.reason === "CrashLoopBackOff");
   t.equal(statusOf("crash")?.lastState?.terminated?.message, "last words\n");
   t.equal(statusOf("crash")?.lastState?.terminated?.exitCode, 3);
