@@ -49,7 +49,7 @@ import { PodTable } from "./pod-table.ts";
 import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import { type Runtime, RuntimeError } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
 import { builtinPlugins } from "./volumes/builtin-plugins.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
@@ -113,8 +113,19 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   }
   await makeFolder(config.rootDir, 0o750);
 
-  const dirty = new WorkQueue<string>({ limit: keyLimit, backoff: { firstMs: 500, maxMs: 10_000 }, clock });
-  const reports = new WorkQueue<string>({ limit: keyLimit, backoff: { firstMs: 200, maxMs: 10_000 }, clock });
+  const { random } = ports;
+  const dirty = new WorkQueue<string>({
+    limit: keyLimit,
+    backoff: { firstMs: 500, maxMs: 10_000 },
+    clock,
+    random,
+  });
+  const reports = new WorkQueue<string>({
+    limit: keyLimit,
+    backoff: { firstMs: 200, maxMs: 10_000 },
+    clock,
+    random,
+  });
   const table = new PodTable({
     now: () => clock.now(),
     dirty: (uid) => dirty.add(uid),
@@ -247,7 +258,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     prober: new Prober({
       runtime,
       clock,
-      random: ports.random,
+      random,
       results: probeResults,
       changed: (uid) => dirty.add(uid),
       succeeded: ({ podUid, container }, kind) => journals.of(podUid).moment(`${kind} probe`, container.name),
@@ -308,11 +319,13 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     metrics,
     isComplete,
     checkMirror: (key) => reports.add(mirrorKey(key)),
+    random,
   });
 
   const step = async (uid: string, within: AbortSignal): Promise<void> => {
     const entry = table.entries.get(uid);
-    if (entry === undefined) return;
+    // A runtime that is away would fail every Pod in turn: all of them wait, and are looked at when it is back.
+    if (entry === undefined || !state.runtimeReady) return;
     const done = metrics.podSyncSeconds.startTimer({ operation_type: "sync" });
     await slowCalls.within(uid, async () => await syncPod(context, entry, syncPorts, within));
     entry.said.delete("sync");
@@ -320,6 +333,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   };
   const stepFailed = (uid: string, cause: unknown): void => {
     metrics.podSyncFailures.inc();
+    if (cause instanceof RuntimeError && cause.code === "unavailable") state.lookNow();
     log.warn("cannot sync a pod", { uid, cause: errorText(cause) });
     sayOfPod(uid, errorText(cause));
   };
@@ -348,7 +362,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       runtimeVersion: state.version,
       kubeletVersion: kubernetesVersion,
       images: await runtime.listImages(within).catch(() => []),
-      notReady: state.troubles,
+      notReady: [...state.troubles, relister.trouble].filter((trouble) => trouble !== undefined),
       volumesInUse: volumes.inUse(),
     };
   };

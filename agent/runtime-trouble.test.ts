@@ -78,6 +78,53 @@ t.test("ML7: a call that does not come back is said of its Pod, once, and others
   ]);
 });
 
+t.test("ML7: while the runtime is away no Pod is tried, and all go on when it is back", async (t) => {
+  const runtime = new FakeRuntime(systemClock);
+  const folder = await setUp(t, runtime, ["web", "other"]);
+  let away = false;
+  const calls = { status: 0, ofPods: 0 };
+  const leaving = watchedRuntime(runtime, async (call, [filter], proceed) => {
+    if (call === "status") calls.status += 1;
+    if (typeof filter === "object" && filter !== null && "podUid" in filter) calls.ofPods += 1;
+    if (away) throw new RuntimeError("unavailable", `cannot ${call}: nobody answers`);
+    return await proceed();
+  });
+  const agent = await standalone(leaving, folder, 0, ["--node-status-update-frequency=500ms"]);
+  t.teardown(() => agent.stop());
+  await until("both are ready", () => isReady(agent, "web") && isReady(agent, "other"), 30_000);
+  away = true;
+  await until("it is seen", () => !agent.view.healthy().ok, 30_000);
+  const file = path.join(folder, "manifests/late.yaml");
+  await writeFile(
+    file,
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: late}\nspec:\n  containers: [{name: late, image: busybox}]\n",
+  );
+  await until("the Pod is known", () => agent.view.podByName("default", "late-node-a") !== undefined, 30_000);
+  const before = { ...calls };
+  await until("the runtime was asked again", () => calls.status > before.status + 4, 30_000);
+  t.equal(calls.ofPods, before.ofPods, "and nobody asked it for a Pod");
+  t.notOk(agent.events.some((event) => event.includes("late") && event.startsWith("FailedSync")));
+  away = false;
+  await until("the late one is ready", () => isReady(agent, "late"), 30_000);
+  t.ok(isReady(agent, "web") && isReady(agent, "other"));
+});
+
+t.test("ML7: a network that is not ready stops no Pod that needs none", async (t) => {
+  const runtime = new FakeRuntime(systemClock);
+  runtime.networkReady = false;
+  const folder = await setUp(t, runtime, ["waits"]);
+  await writeFile(
+    path.join(folder, "manifests/host.yaml"),
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: host}\nspec:\n  hostNetwork: true\n  containers: [{name: host, image: busybox}]\n",
+  );
+  const agent = await standalone(runtime, folder);
+  t.teardown(() => agent.stop());
+  await until("it is ready", () => isReady(agent, "host"), 30_000);
+  t.notOk(isReady(agent, "waits"));
+  runtime.networkReady = true;
+  await until("the other one too", () => isReady(agent, "waits"), 30_000);
+});
+
 t.test("LC23: a step that fails is said as FailedSync, once for as long as it stays the same", async (t) => {
   const runtime = new FakeRuntime(systemClock);
   const folder = await setUp(t, runtime, ["web"]);

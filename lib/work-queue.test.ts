@@ -43,6 +43,28 @@ t.test("a key that failed comes later each time", async (t) => {
   t.equal(dirty.length, 1);
   t.equal(dirty.failing.get("a")?.count, 2);
 });
+t.test("ML2: keys that failed together do not come again together", async (t) => {
+  const clock = new FakeClock();
+  const random = [0, 0.5][Symbol.iterator]();
+  const dirty = new WorkQueue<string>({
+    limit: 3,
+    backoff: { firstMs: 100, maxMs: 1_000 },
+    clock,
+    random: () => random.next().value ?? 0,
+  });
+  const keys = dirty.take(AbortSignal.any([]));
+  for (const key of ["a", "b"]) {
+    dirty.add(key);
+    await keys.next();
+    dirty.retry(key, new Error("no"));
+  }
+  await clock.advance(50);
+  t.equal(dirty.length, 1);
+  await clock.advance(24);
+  t.equal(dirty.length, 1);
+  await clock.advance(1);
+  t.equal(dirty.length, 2);
+});
 t.test("one key more than the limit is refused by name", async (t) => {
   const dirty = queue(new FakeClock());
   for (const key of ["a", "b", "c"]) dirty.add(key);

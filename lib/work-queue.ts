@@ -1,4 +1,4 @@
-import { type BackoffPolicy, backoffMs } from "./backoff.ts";
+import { type BackoffPolicy, backoffMs, jittered } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 
 /** How a queue behaves; every number is a limit or a time in milliseconds. */
@@ -7,6 +7,8 @@ export interface WorkQueueOptions {
   readonly limit: number;
   readonly backoff?: BackoffPolicy;
   readonly clock?: Clock;
+  /** In [0, 1): spreads the retries of keys that failed together; none unless given. */
+  readonly random?: () => number;
 }
 
 /**
@@ -23,11 +25,13 @@ export class WorkQueue<K extends string> {
   readonly #limit: number;
   readonly #backoff: BackoffPolicy;
   readonly #clock: Clock;
+  readonly #random: (() => number) | undefined;
 
   constructor(options: WorkQueueOptions) {
     this.#limit = options.limit;
     this.#backoff = options.backoff ?? { firstMs: 100, maxMs: 60_000 };
     this.#clock = options.clock ?? systemClock;
+    this.#random = options.random;
   }
 
   /** Keys that wait to be worked on, not counting those whose time has not come. */
@@ -100,7 +104,9 @@ export class WorkQueue<K extends string> {
     this.#failures.set(key, { count, cause });
     const again = this.#again.has(key);
     this.#release(key);
-    if (!again) this.addAfter(key, backoffMs(count, this.#backoff));
+    if (again) return;
+    const waitMs = backoffMs(count, this.#backoff);
+    this.addAfter(key, this.#random === undefined ? waitMs : jittered(waitMs, this.#random()));
   }
 
   /** Stops every timer. */

@@ -4,6 +4,7 @@ import type { AgentMetrics } from "../metrics.ts";
 import type { PodTable } from "../pod-table.ts";
 import { removeOrphanCgroups } from "../resources/pod-cgroups.ts";
 import { podDirectories } from "../volumes/pod-directories.ts";
+import { RelistHealth } from "./relist-health.ts";
 
 /** What a full pass touches besides the context. */
 export interface RelistPorts {
@@ -12,19 +13,30 @@ export interface RelistPorts {
   /** Every source has told all it has: what nobody named may go. */
   readonly isComplete: () => boolean;
   readonly checkMirror: (key: string) => void;
+  /** In [0, 1). */
+  readonly random: () => number;
 }
 
 const pauseMs = 100;
+/** After a pass that failed. */
+const againMs = 5_000;
 
 /** Full passes over what the runtime has: on demand, and slowly all the time. */
 export class Relister {
   readonly #context: AgentContext;
   readonly #ports: RelistPorts;
+  readonly #health: RelistHealth;
   #wanted = Promise.withResolvers<void>();
 
   constructor(context: AgentContext, ports: RelistPorts) {
     this.#context = context;
     this.#ports = ports;
+    this.#health = new RelistHealth(context.clock);
+  }
+
+  /** Why the node cannot be relied on: see {@link RelistHealth}. */
+  get trouble(): string | undefined {
+    return this.#health.trouble;
   }
 
   /** Asks for a pass soon; several wishes make one. */
@@ -36,10 +48,18 @@ export class Relister {
     const { clock, config, log } = this.#context;
     while (!signal.aborted) {
       this.#wanted = Promise.withResolvers<void>();
-      await this.#pass(signal).catch((cause: unknown) => {
-        if (!signal.aborted) log.warn("cannot list what the runtime has", { cause: errorText(cause) });
-      });
-      await Promise.race([this.#wanted.promise, clock.sleep(config.syncMs, signal).catch(() => undefined)]);
+      // As the kubelet: up to half as long again, so that a fleet does not move in step.
+      let waitMs = config.syncMs * (1 + this.#ports.random() / 2);
+      this.#health.begins();
+      try {
+        await this.#pass(signal);
+        this.#health.endsWell();
+      } catch (cause) {
+        if (signal.aborted) return;
+        waitMs = Math.min(waitMs, againMs);
+        log.warn("cannot list what the runtime has", { cause: errorText(cause) });
+      }
+      await Promise.race([this.#wanted.promise, clock.sleep(waitMs, signal).catch(() => undefined)]);
       await clock.sleep(pauseMs, signal).catch(() => undefined);
     }
   }

@@ -21,6 +21,11 @@ export class RuntimeState {
     return this.#status;
   }
 
+  /** Whether it answers and says that it works. */
+  get runtimeReady(): boolean {
+    return this.#status?.runtimeReady === true;
+  }
+
   get networkReady(): boolean {
     return this.#status?.networkReady === true;
   }
