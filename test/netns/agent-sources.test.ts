@@ -5,7 +5,7 @@ import { ApiClient } from "#api/client.ts";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { HttpTransport } from "#api/http-transport.ts";
 import { loadKubeconfig } from "#api/kubeconfig.ts";
-import { nodes, pods, serviceAccounts } from "#api/resources.ts";
+import { events, nodes, pods, serviceAccounts } from "#api/resources.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { noLog } from "#lib/log.ts";
@@ -58,9 +58,10 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
   runtime.addImage("busybox:2", { entrypoint: ["sh", "-c", "trap 'exit 0' TERM; sleep 1000"] });
   const said: string[] = [];
   const log = { ...noLog, warn: (event: string) => said.push(event) };
-  const started = Promise.withResolvers<AgentView>();
-  const agent = runAgent(
-    parseFlags("agent", flags, [
+  const startAgent = async () => {
+    const started = Promise.withResolvers<AgentView>();
+    const end = new AbortController();
+    const config = parseFlags("agent", flags, [
       "--hostname-override=node-a",
       "--fail-swap-on=false",
       "--node-ip=127.0.0.1",
@@ -71,12 +72,17 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
       "--healthz-port=0",
       "--no-cgroups-per-qos",
       "--no-register-node",
-    ]),
-    { log, clock: systemClock, random: () => 0.5, client: own, runtime, ready: started.resolve },
-    stop.signal,
-  );
-  agent.catch(started.reject);
-  const view = await started.promise;
+    ]);
+    const ended = runAgent(
+      config,
+      { log, clock: systemClock, random: () => 0.5, client: own, runtime, ready: started.resolve },
+      AbortSignal.any([stop.signal, end.signal]),
+    );
+    ended.catch(started.reject);
+    return { view: await started.promise, end: () => end.abort(), ended };
+  };
+  let agent = await startAgent();
+  const { view } = agent;
   const get = (name: string): Promise<Pod | undefined> =>
     admin.get(pods, { namespace: "default", name }, signal).catch(() => undefined);
   await until(
@@ -166,8 +172,37 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
     t.pass();
   });
 
+  await t.test("ND8: a machine that was booted anew says so", async (t) => {
+    const place = { namespace: "", name: "node-a" };
+    const bootId = async () => (await admin.get(nodes, place, signal)).status?.nodeInfo?.bootID ?? "";
+    await until("the node's status", async () => (await bootId()) !== "", patienceMs);
+    const own = await bootId();
+    const rebooted = async () =>
+      (await admin.list(events, { namespace: "default" }, signal)).items.filter(
+        ({ reason }) => reason === "Rebooted",
+      );
+    t.same(await rebooted(), []);
+    agent.end();
+    await agent.ended;
+    const nodeInfo = {
+      ...(await admin.get(nodes, place, signal)).status?.nodeInfo,
+      bootID: "an earlier one",
+    };
+    await admin.patch(nodes, place, "merge", { status: { nodeInfo } }, { subresource: "status" }, signal);
+    agent = await startAgent();
+    await until("the event", async () => (await rebooted()).length > 0, patienceMs);
+    t.match(await rebooted(), [
+      {
+        type: "Warning",
+        message: `Node node-a has been rebooted, boot id: ${own}`,
+        involvedObject: { kind: "Node", name: "node-a" },
+      },
+    ]);
+    t.equal(await bootId(), own);
+  });
+
   stop.abort();
-  await agent;
+  await agent.ended;
   await control;
   await Promise.all([admin.close(), own.close()]);
   await run("ip", "netns", "delete", netns);
