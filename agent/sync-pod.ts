@@ -1,9 +1,10 @@
 import { rm } from "node:fs/promises";
 import { type AgentContext, podEvent } from "./agent-context.ts";
-import { createSandbox, handlerOf, logDirectoryOf } from "./apply/create-sandbox.ts";
+import { createSandbox, logDirectoryOf } from "./apply/create-sandbox.ts";
 import { killContainer } from "./apply/kill-container.ts";
 import { mountVolumes } from "./apply/mount-volumes.ts";
 import { removeContainer } from "./apply/log-links.ts";
+import { runtimeHandler } from "./apply/runtime-handler.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
@@ -197,7 +198,7 @@ function pullImage(
           image,
           policy: imagePullPolicy,
           // A class that is not there is the sandbox's failure to tell.
-          runtimeHandler: await handlerOf(context, entry, context.signal).catch(() => ""),
+          runtimeHandler: await runtimeHandler(context.reader, pod, context.signal).catch(() => ""),
           podCredentials: async (signal) => secretCredentials(image, await pullSecrets(context, pod, signal)),
           nodeCredentials: async (signal) => [
             ...(await context.plugins.credentials(image, signal)),

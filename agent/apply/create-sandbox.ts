@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { runtimeClasses } from "#api/resources.ts";
 import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "../agent-context.ts";
 import { podHostname } from "../plan/hostname.ts";
@@ -9,6 +8,7 @@ import { sandboxConfig } from "../plan/sandbox-config.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { ensurePodCgroup } from "../resources/pod-cgroups.ts";
 import type { SandboxConfig } from "../runtime/runtime.ts";
+import { runtimeHandler } from "./runtime-handler.ts";
 
 const retryMs = 5_000;
 
@@ -39,7 +39,8 @@ export async function createSandbox(
       podEvent(context, pod, "Warning", reason, message);
     }
     await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
-    await context.runtime.runSandbox(config, await handlerOf(context, entry, signal), signal);
+    const handler = await runtimeHandler(context.reader, pod, signal);
+    await context.runtime.runSandbox(config, handler, signal);
     entry.sandboxFailure = undefined;
     return true;
   } catch (cause) {
@@ -66,23 +67,10 @@ export async function sandboxOf(
     logDirectory: logDirectoryOf(context, entry),
     dns: podDns(pod, { servers: config.clusterDns, domain: config.clusterDomain }, node.hostDns()).dns,
     cgroupParent: await ensurePodCgroup(context, pod),
-    seccompRoot: path.join(config.rootDir, "seccomp"),
   });
 }
 
 /** `<pod logs dir>/<namespace>_<name>_<uid>` */
 export function logDirectoryOf(context: AgentContext, { pod, uid }: PodEntry): string {
   return path.join(context.config.podLogsDir, `${pod.metadata?.namespace}_${pod.metadata?.name}_${uid}`);
-}
-
-/** The runtime handler of the Pod's RuntimeClass; "" for the usual one. @throws Error when the class is not there. */
-export async function handlerOf(
-  { reader }: AgentContext,
-  { pod }: PodEntry,
-  signal: AbortSignal,
-): Promise<string> {
-  const name = pod.spec?.runtimeClassName;
-  if (name === undefined || name === "" || reader === undefined) return "";
-  const found = await reader.get(runtimeClasses, { namespace: "", name }, signal);
-  return found.handler;
 }

@@ -12,7 +12,6 @@ export interface SandboxInput {
   readonly logDirectory: string;
   readonly dns: DnsConfig;
   readonly cgroupParent: string;
-  readonly seccompRoot: string;
 }
 
 /** What the runtime is asked to make for a Pod. */
@@ -38,7 +37,7 @@ export function sandboxConfig(pod: Pod, input: SandboxInput): SandboxConfig {
     pid: spec?.hostPID === true ? "node" : spec?.shareProcessNamespace === true ? "pod" : "container",
     ipc: spec?.hostIPC === true ? "node" : "pod",
     sysctls: podSysctls(pod),
-    security: sandboxSecurity(pod, input.seccompRoot),
+    security: sandboxSecurity(pod),
   };
 }
 

@@ -95,8 +95,11 @@ export function rootRefusal(pod: Pod, container: Container, image: ImageUser): s
   return undefined;
 }
 
-/** The sandbox's own process. */
-export function sandboxSecurity(pod: Pod, seccompRoot: string): SecurityContext {
+/**
+ * The sandbox's own process. Its seccomp profile is the runtime's, as the kubelet's: one that the Pod names is for
+ * its containers, and need not allow what holding namespaces takes.
+ */
+export function sandboxSecurity(pod: Pod): SecurityContext {
   const shared = pod.spec?.securityContext ?? {};
   const privileged = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].some(
     (container) => container.securityContext?.privileged === true,
@@ -112,7 +115,8 @@ export function sandboxSecurity(pod: Pod, seccompRoot: string): SecurityContext 
       ? {}
       : { runAsGroup: shared.runAsGroup }),
     ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
-    seccomp: seccompOf(shared.seccompProfile, seccompRoot) ?? { type: "RuntimeDefault" },
+    ...(shared.seLinuxOptions === undefined ? {} : { selinux: shared.seLinuxOptions }),
+    seccomp: { type: "RuntimeDefault" },
   };
 }
 

@@ -133,8 +133,9 @@ export class DockerRuntime implements Runtime {
 
   async runSandbox(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
     await this.#ensurePauseImage(signal);
-    const body = sandboxToDocker(config, dockerPauseReference, runtimeHandler, this.#oomScoreAdj);
     const what = `run the sandbox of pod "${config.podName}"`;
+    const withText = await withSeccompText(what, config);
+    const body = sandboxToDocker(withText, dockerPauseReference, runtimeHandler, this.#oomScoreAdj);
     const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
     try {
       await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
@@ -197,7 +198,7 @@ export class DockerRuntime implements Runtime {
       throw new RuntimeError("not-found", `cannot ${what}: there is no sandbox "${sandboxId}"`);
     if (!holder.State.Running)
       throw new RuntimeError("invalid", `cannot ${what}: sandbox "${sandboxId}" is not ready`);
-    const body = containerToDocker(await withSeccompText(config), sandbox, sandboxId, this.#logs);
+    const body = containerToDocker(await withSeccompText(what, config), sandbox, sandboxId, this.#logs);
     const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
     return id;
   }
@@ -541,12 +542,20 @@ async function linkLog(info: ContainerInspectInfo): Promise<void> {
   await symlink(info.LogPath, link);
 }
 
-/** Docker wants the text of a seccomp profile, the Pod names its file. */
-async function withSeccompText(config: ContainerConfig): Promise<ContainerConfig> {
+/** Docker wants the text of a seccomp profile, the Pod names its file. @throws {RuntimeError} `invalid` without it. */
+async function withSeccompText<C extends SandboxConfig | ContainerConfig>(
+  what: string,
+  config: C,
+): Promise<C> {
   const { seccomp } = config.security;
   if (seccomp?.type !== "Localhost") return config;
-  const ref = await readFile(seccomp.ref.replace(/^localhost\//, ""), "utf8");
-  return { ...config, security: { ...config.security, seccomp: { type: "Localhost", ref } } };
+  try {
+    const ref = await readFile(seccomp.ref.replace(/^localhost\//, ""), "utf8");
+    return { ...config, security: { ...config.security, seccomp: { type: "Localhost", ref } } };
+  } catch (cause) {
+    const why = `the seccomp profile "${seccomp.ref}" cannot be read; put it there or name another`;
+    throw new RuntimeError("invalid", `cannot ${what}: ${why}`, { cause });
+  }
 }
 
 function streamsOf(
