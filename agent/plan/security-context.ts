@@ -63,8 +63,8 @@ export function containerSecurity(
     ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
     readonlyRootfs: own.readOnlyRootFilesystem === true,
     noNewPrivileges: own.allowPrivilegeEscalation === false,
-    addCapabilities: own.capabilities?.add ?? [],
-    dropCapabilities: own.capabilities?.drop ?? [],
+    addCapabilities: (own.capabilities?.add ?? []).map(capability),
+    dropCapabilities: (own.capabilities?.drop ?? []).map(capability),
     seccomp: privileged ? { type: "Unconfined" } : seccomp,
     ...(apparmor === undefined ? {} : { apparmor: profile(apparmor.type, apparmor.localhostProfile ?? "") }),
     ...(selinux === undefined ? {} : { selinux }),
@@ -118,6 +118,11 @@ export function sandboxSecurity(pod: Pod): SecurityContext {
     ...(shared.seLinuxOptions === undefined ? {} : { selinux: shared.seLinuxOptions }),
     seccomp: { type: "RuntimeDefault" },
   };
+}
+
+/** As CRI has it, without the kernel's prefix: containerd passes over what it does not know. */
+function capability(name: string): string {
+  return name.toUpperCase().replace(/^CAP_/, "");
 }
 
 function seccompOf(wanted: SeccompProfile | undefined, root: string): SecurityProfile | undefined {

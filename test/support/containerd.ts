@@ -14,8 +14,20 @@ export interface TestContainerd extends AsyncDisposable {
   restart(meanwhile: () => Promise<void>): Promise<void>;
 }
 
-/** Starts one; it is stopped and everything of it removed on disposal. Needs root. */
-export async function testContainerd(name: string): Promise<TestContainerd> {
+/** The programs of handlers besides runc, by name; the one that is used when none is named. */
+export interface TestRuntimes {
+  readonly handlers: Readonly<Record<string, string>>;
+  readonly usual: string;
+}
+
+/**
+ * Starts one; it is stopped and everything of it removed on disposal. Needs root.
+ * @param runtimes given the test's directory, where programs may be put.
+ */
+export async function testContainerd(
+  name: string,
+  runtimes: (directory: string) => Promise<TestRuntimes> = async () => ({ handlers: {}, usual: "runc" }),
+): Promise<TestContainerd> {
   const directory = await mkdtemp(`/tmp/keelson-${name}-`);
   const netns = path.basename(directory).slice(0, 24);
   await run("ip", "netns", "add", netns);
@@ -23,7 +35,7 @@ export async function testContainerd(name: string): Promise<TestContainerd> {
   await mkdir(cniDir);
   await writeFile(path.join(cniDir, "10-test.conflist"), JSON.stringify(bridgeConfig(directory)));
   const config = path.join(directory, "config.toml");
-  await writeFile(config, configText(directory, cniDir));
+  await writeFile(config, configText(directory, cniDir, await runtimes(directory)));
   await run("nsenter", `--net=/run/netns/${netns}`, "ip", "link", "set", "lo", "up");
   const log: string[] = [];
   const start = (): ChildProcess => {
@@ -125,7 +137,15 @@ async function stopShims(directory: string): Promise<void> {
   }
 }
 
-function configText(directory: string, cniDir: string): string {
+function configText(directory: string, cniDir: string, { handlers, usual }: TestRuntimes): string {
+  const cri = `plugins."io.containerd.grpc.v1.cri".containerd`;
+  const more = Object.entries(handlers).map(
+    ([handler, program]) => `  [${cri}.runtimes.${handler}]
+    runtime_type = "io.containerd.runc.v2"
+    [${cri}.runtimes.${handler}.options]
+      BinaryName = "${program}"
+`,
+  );
   return `version = 2
 root = "${directory}/root"
 state = "${directory}/state"
@@ -139,7 +159,10 @@ state = "${directory}/state"
     conf_dir = "${cniDir}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
-`;
+    default_runtime_name = "${usual}"
+  [${cri}.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+${more.join("")}`;
 }
 
 function bridgeConfig(directory: string): object {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
-import { endProcess, waitForSocket } from "./containerd.ts";
+import { endProcess, type TestRuntimes, waitForSocket } from "./containerd.ts";
 import { run } from "./run-command.ts";
 
 /** A Docker of a test's own: own root, own socket, own network namespace without an uplink. */
@@ -15,11 +15,14 @@ export interface TestDockerd extends AsyncDisposable {
 
 /**
  * Starts one; it is stopped and everything of it removed on disposal. Needs root.
- * @param options with `liveRestore` the test removes its containers itself.
+ * @param options with `liveRestore` the test removes its containers itself; `runtimes` is given the test's directory.
  */
 export async function testDockerd(
   name: string,
-  options: { readonly liveRestore?: boolean } = {},
+  options: {
+    readonly liveRestore?: boolean;
+    readonly runtimes?: (directory: string) => Promise<TestRuntimes>;
+  } = {},
 ): Promise<TestDockerd> {
   const directory = await mkdtemp(`/tmp/keelson-${name}-`);
   const netns = path.basename(directory).slice(0, 24);
@@ -27,6 +30,7 @@ export async function testDockerd(
   await run("nsenter", `--net=/run/netns/${netns}`, "ip", "link", "set", "lo", "up");
   const socket = path.join(directory, "docker.sock");
   const log: string[] = [];
+  const { handlers, usual } = (await options.runtimes?.(directory)) ?? { handlers: {}, usual: "runc" };
   const start = (): ChildProcess => {
     const child = spawn(
       "nsenter",
@@ -41,6 +45,8 @@ export async function testDockerd(
         "--iptables=false",
         "--ip6tables=false",
         "--ip-forward=false",
+        ...Object.entries(handlers).map(([handler, program]) => `--add-runtime=${handler}=${program}`),
+        `--default-runtime=${usual}`,
         ...(options.liveRestore === true ? ["--live-restore"] : []),
       ],
       { stdio: ["ignore", "ignore", "pipe"] },

@@ -6,8 +6,14 @@ const applets =
     " ",
   );
 
-/** An image of the machine's static busybox with the applets that tests use; no registry, no download. */
-export function busyboxImage(): BuiltImage {
+/**
+ * An image of the machine's static busybox with the applets that tests use; no registry, no download.
+ * @param more whose process it is, and lines of its lists of users and groups besides root's.
+ */
+export function busyboxImage(
+  more: { readonly user?: string; readonly users?: string; readonly groups?: string } = {},
+): BuiltImage {
+  const { user = "", users = "", groups = "" } = more;
   const busybox = readFileSync("/bin/busybox");
   const empty = new Uint8Array();
   return buildImage(
@@ -19,10 +25,10 @@ export function busyboxImage(): BuiltImage {
       })),
       { path: "bin/busybox", content: busybox, mode: 0o755 },
       ...applets.map((name) => ({ path: `bin/${name}`, content: empty, mode: 0o777, linkTo: "busybox" })),
-      { path: "etc/passwd", content: Buffer.from("root:x:0:0:root:/root:/bin/sh\n"), mode: 0o644 },
-      { path: "etc/group", content: Buffer.from("root:x:0:\n"), mode: 0o644 },
+      { path: "etc/passwd", content: Buffer.from(`root:x:0:0:root:/root:/bin/sh\n${users}`), mode: 0o644 },
+      { path: "etc/group", content: Buffer.from(`root:x:0:\n${groups}`), mode: 0o644 },
     ],
-    { entrypoint: ["/bin/sh"], env: ["PATH=/bin:/usr/bin"] },
+    { entrypoint: ["/bin/sh"], env: ["PATH=/bin:/usr/bin"], user },
     process.arch === "arm64" ? "arm64" : "amd64",
   );
 }

@@ -111,6 +111,8 @@ t.test("a sandbox is a container without a network of Docker's", async (t) => {
     Runtime: "runsc",
   });
   t.equal(onHost.Hostname, undefined, "the host has its name");
+  const forPrivileged = sandboxToDocker({ ...sandbox, security: { privileged: true } }, "i", "", 0);
+  t.equal(forPrivileged.HostConfig?.Privileged, true, "so that /sys is mounted to be written");
 });
 
 const logs = { maxSizeBytes: 20_480, maxFiles: 3 };

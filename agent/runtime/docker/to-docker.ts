@@ -40,6 +40,8 @@ export function sandboxToDocker(
       CgroupParent: dockerCgroup(config.cgroupParent),
       Sysctls: { ...config.sysctls },
       ReadonlyRootfs: true,
+      // The kernel has one sysfs for each network: mounted read-only first, it is for privileged containers too.
+      Privileged: config.security.privileged ?? false,
       SecurityOpt: ["no-new-privileges", ...securityOptions(config.security)],
       RestartPolicy: { Name: "no" },
       ...(runtimeHandler === "" ? {} : { Runtime: runtimeHandler }),
