@@ -19,7 +19,8 @@ import type {
 } from "../runtime.ts";
 import { RuntimeError } from "../runtime.ts";
 import { Channel } from "./channel.ts";
-import { type Codec, criCodec } from "./codec.ts";
+import type { Codec } from "../../grpc/message-codec.ts";
+import { criCodec } from "./codec.ts";
 import { endExec } from "./end-exec.ts";
 import { changedIds } from "./events.ts";
 import { containerFromCri, imageFromCri, sandboxFromCri } from "./from-cri.ts";

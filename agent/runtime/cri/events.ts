@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { RuntimeError } from "../runtime.ts";
-import type { Channel, Method } from "./channel.ts";
-import type { Codec } from "./codec.ts";
+import type { Method } from "../../grpc/grpc-channel.ts";
+import type { Channel } from "./channel.ts";
+import type { Codec } from "../../grpc/message-codec.ts";
 
 const criEvents: Method = {
   path: "/runtime.v1.RuntimeService/GetContainerEvents",

@@ -1,6 +1,7 @@
 import { type BuiltImage, manifestMediaType } from "../image-tar.ts";
 import { RuntimeError } from "../runtime.ts";
-import type { Channel, Method } from "./channel.ts";
+import type { Method } from "../../grpc/grpc-channel.ts";
+import type { Channel } from "./channel.ts";
 
 const write: Method = {
   path: "/containerd.services.content.v1.Content/Write",

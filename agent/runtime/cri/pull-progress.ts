@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { PullProgress } from "../runtime.ts";
-import type { Channel, Method } from "./channel.ts";
+import type { Method } from "../../grpc/grpc-channel.ts";
+import type { Channel } from "./channel.ts";
 
 const listStatuses: Method = {
   path: "/containerd.services.content.v1.Content/ListStatuses",

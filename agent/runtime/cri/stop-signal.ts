@@ -1,6 +1,7 @@
 import { RuntimeError } from "../runtime.ts";
 import { signalNumber } from "../signals.ts";
-import type { Channel, Method } from "./channel.ts";
+import type { Method } from "../../grpc/grpc-channel.ts";
+import type { Channel } from "./channel.ts";
 
 /** CRI's Signal enumeration counts in the order of the alphabet, after 0 for the runtime's default. */
 const names: readonly string[] = [
