@@ -113,6 +113,7 @@ async function create(
     imageRef: action.imageRef,
     env,
     sources,
+    devices: deviceSources(context, entry, container),
     hostsFile: await writeHosts(context, entry, sandbox, directory),
     terminationFile,
     resources: containerResources(pod, container, context.node.memoryBytes, context.node.minOomScoreAdj),
@@ -246,6 +247,16 @@ async function mountSources(
     sources.push({ hostPath: target });
   }
   return sources;
+}
+
+/** The devices of the container's block volumes, in the order of `volumeDevices`. */
+function deviceSources(context: AgentContext, { uid }: PodEntry, container: Container): readonly string[] {
+  return (container.volumeDevices ?? []).map(({ name }) => {
+    const known = context.volumes.of(uid).get(name);
+    if (known === undefined)
+      throw new StartError("CreateContainerError", `volume "${name}" has not been set up yet`);
+    return known.mounted.hostPath;
+  });
 }
 
 function subPathOf(

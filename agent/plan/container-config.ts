@@ -8,6 +8,8 @@ import { annotation, label } from "./names.ts";
 import { podLabels } from "./sandbox-config.ts";
 import { containerSecurity, type ImageUser } from "./security-context.ts";
 
+type Device = ContainerConfig["devices"][number];
+
 /** What a container is configured from besides its spec. */
 export interface ContainerInput {
   readonly attempt: number;
@@ -16,6 +18,8 @@ export interface ContainerInput {
   readonly env: readonly { readonly name: string; readonly value: string }[];
   /** In the order of `volumeMounts`: the path on the node, or an image for the runtime to mount. */
   readonly sources: readonly { readonly hostPath: string; readonly image?: string }[];
+  /** In the order of `volumeDevices`: the device on the node. */
+  readonly devices: readonly string[];
   /** "" where the container mounts the place itself. */
   readonly hostsFile: string;
   readonly terminationFile: string;
@@ -49,7 +53,7 @@ export function containerConfig(
     workingDir: container.workingDir ?? "",
     env: input.env,
     mounts: [...volumeMounts(pod, container, input), ...ownMounts(container, terminationPath, input)],
-    devices: [],
+    devices: volumeDevices(pod, container, input),
     labels: { ...podLabels(pod), [label.containerName]: container.name },
     annotations: {
       [annotation.containerHash]: containerHash(container),
@@ -103,6 +107,21 @@ function volumeMounts(pod: Pod, container: Container, { sources }: ContainerInpu
         propagation: propagationOf(mount),
         selinuxRelabel: false,
         ...(source.image === undefined ? {} : { image: source.image }),
+      },
+    ];
+  });
+}
+
+/** Block volumes: a claim that the Pod has for reading is a device that cannot be written. */
+function volumeDevices(pod: Pod, container: Container, { devices }: ContainerInput): readonly Device[] {
+  return (container.volumeDevices ?? []).flatMap(({ name, devicePath }, place) => {
+    const hostPath = devices[place];
+    if (hostPath === undefined) return [];
+    return [
+      {
+        hostPath,
+        containerPath: absolute(devicePath),
+        permissions: isReadOnly(pod, name) ? "r" : "mrw",
       },
     ];
   });
