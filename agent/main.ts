@@ -45,6 +45,7 @@ import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-stat
 import { parseResolvConf } from "./plan/resolv-conf.ts";
 import { sortPodIps } from "./plan/sort-pod-ips.ts";
 import { swapFault } from "./plan/swap.ts";
+import { followPlugins } from "./plugin-registry/follow-plugins.ts";
 import { PodTable } from "./pod-table.ts";
 import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
@@ -52,6 +53,10 @@ import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import { type Runtime, RuntimeError } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
 import { builtinPlugins } from "./volumes/builtin-plugins.ts";
+import { CsiDrivers } from "./volumes/csi/csi-drivers.ts";
+import { CsiNodeNotes } from "./volumes/csi/csi-node-notes.ts";
+import { CsiObjects } from "./volumes/csi/csi-objects.ts";
+import { CsiPlugin } from "./volumes/csi/csi-plugin.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
 import { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
 import { Volumes } from "./volumes/volumes.ts";
@@ -207,9 +212,18 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     log.warn("a pod begins without a service account token", { pod: keyText(keyOf(pod)) });
     podEvent(context, pod, "Warning", "ServiceAccountTokenMissing", tokenMissing);
   });
+  const csiDrivers = new CsiDrivers({ clock, notes: new CsiNodeNotes(client, nodeName, clock) });
+  const csi = new CsiPlugin({
+    rootDir: config.rootDir,
+    nodeName,
+    drivers: csiDrivers,
+    objects: new CsiObjects(reader, client, nodeName, clock),
+    tokens,
+    clock,
+  });
   const volumes = new Volumes({
     rootDir: config.rootDir,
-    plugins: builtinPlugins({ refs, tokens }),
+    plugins: [...builtinPlugins({ refs, tokens }), csi],
     client: reader,
     nodeName,
     clock,
@@ -414,6 +428,12 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       `The API server could not be reached when the node started: ${left.pods.length} pods were run as they were last known.`,
     );
   };
+  const pluginPorts = {
+    handlers: { CSIPlugin: csiDrivers },
+    clock,
+    log,
+    settled: () => csiDrivers.settle(),
+  };
   const staticPorts = { nodeName, clock, log };
 
   podCache?.subscribe((key, now, before) => {
@@ -439,6 +459,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           within,
         ),
       (within) => followRuntime(runtimePorts, within),
+      (within) => followPlugins(path.join(config.rootDir, "plugins_registry"), pluginPorts, within),
       async (within) => {
         if (config.staticPodPath === "") return;
         const file = { ...staticPorts, changed: (found: readonly Pod[]) => statics.tell("file", found) };
@@ -473,6 +494,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     dirty.close();
     reports.close();
     await volumes.close();
+    csiDrivers.close();
     await context.refs.close();
     if (sender instanceof ApiEventRecorder) sender.close();
   }

@@ -1,4 +1,5 @@
 import type {
+  CSIDriver,
   CSINode,
   CertificateSigningRequest,
   ClusterRole,
@@ -22,6 +23,7 @@ import type {
   Secret,
   Service,
   ServiceAccount,
+  VolumeAttachment,
 } from "./generated/kubernetes.ts";
 import type { KubeObject, Resource } from "./meta.ts";
 
@@ -85,6 +87,13 @@ export const runtimeClasses: Resource<RuntimeClass> = grouped(
   false,
 );
 export const csiNodes: Resource<CSINode> = grouped("storage.k8s.io", "csinodes", "CSINode", false);
+export const csiDrivers: Resource<CSIDriver> = grouped("storage.k8s.io", "csidrivers", "CSIDriver", false);
+export const volumeAttachments: Resource<VolumeAttachment> = grouped(
+  "storage.k8s.io",
+  "volumeattachments",
+  "VolumeAttachment",
+  false,
+);
 export const certificateSigningRequests: Resource<CertificateSigningRequest> = grouped(
   "certificates.k8s.io",
   "certificatesigningrequests",

@@ -1,6 +1,6 @@
 import { type AgentContext, podEvent } from "../agent-context.ts";
 import { newestSandbox } from "../plan/container-records.ts";
-import { volumeFaultMessages, volumesLimitMs } from "../plan/volume-faults.ts";
+import { volumeFaultMessages, volumeFaultReason, volumesLimitMs } from "../plan/volume-faults.ts";
 import type { PodEntry } from "../pod-entry.ts";
 
 /** Times until the next try: an object still being read, an attachment, any other fault. */
@@ -45,7 +45,7 @@ export async function mountVolumes(
     entry.said.delete("volumes");
   }
   if (!isFirstLook && entry.saysNew("volumes", messages.join("\n"))) {
-    for (const message of messages) podEvent(context, pod, "Warning", "FailedMount", message);
+    for (const message of messages) podEvent(context, pod, "Warning", volumeFaultReason(message), message);
   }
   // A Pod that runs keeps what it has; one that has not begun waits.
   if (entry.volumes.state !== "ready") entry.volumes = { state: "waiting", message: messages.join("; ") };

@@ -4,6 +4,8 @@ export interface VolumeFault {
   readonly name: string;
   readonly stage: "process" | "attach" | "mount" | "wait";
   readonly message: string;
+  /** The step that failed, for stage `mount`; `MountVolume.SetUp` unless given. */
+  readonly operation?: string;
 }
 
 /** How long a Pod's volumes are waited for before the Pod is told which are missing. */
@@ -14,7 +16,10 @@ export function volumeFaultMessages(faults: readonly VolumeFault[], isTimeUp: bo
   const processing = faults.filter(({ stage }) => stage === "process");
   const mounting = faults
     .filter(({ stage }) => stage === "mount")
-    .map(({ name, message }) => `MountVolume.SetUp failed for volume "${name}" : ${message}`);
+    .map(
+      ({ name, message, operation = "MountVolume.SetUp" }) =>
+        `${operation} failed for volume "${name}" : ${message}`,
+    );
   if (processing.length === 0 && !isTimeUp) return mounting;
   const why =
     processing.length > 0 ? processing.map(({ message }) => message).join("; ") : "context deadline exceeded";
@@ -24,6 +29,11 @@ export function volumeFaultMessages(faults: readonly VolumeFault[], isTimeUp: bo
     `Unable to attach or mount volumes: unmounted volumes=${names(faults)}, unattached volumes=${names(unattached)}, ` +
       `failed to process volumes=${names(processing)}: ${why}`,
   ];
+}
+
+/** The reason of the event that says it. */
+export function volumeFaultReason(message: string): "FailedMapVolume" | "FailedMount" {
+  return message.startsWith("MapVolume.") ? "FailedMapVolume" : "FailedMount";
 }
 
 function names(faults: readonly VolumeFault[]): string {

@@ -14,7 +14,8 @@ export interface TokenMemory {
   changed(): void;
 }
 
-interface Token {
+/** A token, and how long it is good for. */
+export interface Token {
   /** "" for one that cannot be had while the API is out of reach. */
   readonly token: string;
   /** Wall time at which a new one is asked for. */
@@ -55,23 +56,36 @@ export class ServiceAccountTokens {
    * @throws the API's answer, when there is no usable token yet.
    */
   async refresh(pod: Pod, signal: AbortSignal): Promise<number | undefined> {
-    const uid = pod.metadata?.uid ?? "";
     const projections = (pod.spec?.volumes ?? []).flatMap((volume) =>
       (volume.projected?.sources ?? []).flatMap((source) =>
         source.serviceAccountToken === undefined ? [] : [source.serviceAccountToken],
       ),
     );
     if (projections.length === 0) return undefined;
+    const times: number[] = [];
+    for (const { audience = "", expirationSeconds = 3_607 } of projections)
+      times.push((await this.fresh(pod, audience, expirationSeconds, signal)).refreshAtMs);
+    return Math.min(...times);
+  }
+
+  /**
+   * The Pod's token for an audience, a new one when four fifths of its life have passed.
+   * @param expirationSeconds 0 for the API's own choice.
+   * @throws the API's answer.
+   */
+  async fresh(pod: Pod, audience: string, expirationSeconds: number, signal: AbortSignal): Promise<Token> {
+    const uid = pod.metadata?.uid ?? "";
     const own = this.#tokens.get(uid) ?? new Map<string, Token>();
     this.#tokens.set(uid, own);
-    for (const { audience = "", expirationSeconds = 3_607 } of projections) {
-      const key = `${audience}\0${expirationSeconds}`;
-      const before = own.get(key);
-      if (before !== undefined && before.refreshAtMs > this.#clock.now()) continue;
-      if (this.#memory?.away === true) own.set(key, this.#recalled(pod, audience, expirationSeconds));
-      else own.set(key, await this.#renewed(pod, audience, expirationSeconds, before, signal));
-    }
-    return Math.min(...[...own.values()].map(({ refreshAtMs }) => refreshAtMs));
+    const key = `${audience}\0${expirationSeconds}`;
+    const before = own.get(key);
+    if (before !== undefined && before.refreshAtMs > this.#clock.now()) return before;
+    const token =
+      this.#memory?.away === true
+        ? this.#recalled(pod, audience, expirationSeconds)
+        : await this.#renewed(pod, audience, expirationSeconds, before, signal);
+    own.set(key, token);
+    return token;
   }
 
   /** @throws Error when {@link refresh} has not been called for it. */
@@ -144,7 +158,7 @@ export class ServiceAccountTokens {
         metadata: { name: account, namespace },
         spec: {
           audiences: audience === "" ? [] : [audience],
-          expirationSeconds,
+          ...(expirationSeconds === 0 ? {} : { expirationSeconds }),
           boundObjectRef: { apiVersion: "v1", kind: "Pod", name, uid },
         },
       },

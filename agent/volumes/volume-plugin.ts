@@ -66,7 +66,7 @@ export interface VolumeStats {
 export interface VolumePlugin {
   /** `kubernetes.io/nfs`; its directories are called `kubernetes.io~nfs`. */
   readonly name: string;
-  /** Content that changes: it is set up again at every look at the Pod. Others once, until it ends. */
+  /** Content that changes: it is set up again at every look at the Pod. Others once, or when they said they are due. */
   readonly refreshes: boolean;
   serves(source: VolumeSource): boolean;
   /**
@@ -82,6 +82,17 @@ export interface VolumePlugin {
   tearDown(place: VolumePlace, signal: AbortSignal): Promise<void>;
   /** No such method: what statfs(2) says of the directory. */
   stats?(place: VolumePlace, mounted: MountedVolume, signal: AbortSignal): Promise<VolumeStats | undefined>;
+}
+
+/** A step of setting up a volume failed that the kubelet's event names: `MountVolume.MountDevice`. */
+export class VolumeError extends Error {
+  override readonly name = "VolumeError";
+  readonly operation: string;
+
+  constructor(operation: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.operation = operation;
+  }
 }
 
 /** The name of the directories of a plugin: a slash cannot be in it. */

@@ -12,12 +12,13 @@ import { placesOf, podDirectories, podDirectory, removeUnmounted, volumePlace } 
 import { resolveVolume } from "./resolve-volume.ts";
 import { tearDownDirectory } from "./tear-down-directory.ts";
 import { volumeModeFault } from "./volume-mode.ts";
-import type {
-  MountedVolume,
-  VolumePlace,
-  VolumePlugin,
-  VolumeRequest,
-  VolumeSource,
+import {
+  type MountedVolume,
+  VolumeError,
+  type VolumePlace,
+  type VolumePlugin,
+  type VolumeRequest,
+  type VolumeSource,
 } from "./volume-plugin.ts";
 
 /** What setting up volumes stands on. */
@@ -209,7 +210,7 @@ export class Volumes {
     const one = async (used: UsedVolume): Promise<void> => {
       const { name } = used.volume;
       const before = known.get(name);
-      if (before !== undefined && !before.plugin.refreshes) return;
+      if (before !== undefined && !before.plugin.refreshes && !this.#isDue(before)) return;
       try {
         known.set(name, await this.#setUpOne(pod, used, facts, before, signal));
       } catch (cause) {
@@ -268,7 +269,8 @@ export class Volumes {
     try {
       return { plugin, source, place, mounted: await plugin.setUp({ ...request, devicePath }, signal) };
     } catch (cause) {
-      throw new Fault({ name, stage: "mount", message: errorText(cause) }, cause);
+      const step = cause instanceof VolumeError ? { operation: cause.operation } : {};
+      throw new Fault({ name, stage: "mount", message: errorText(cause), ...step }, cause);
     }
   }
 
@@ -283,6 +285,10 @@ export class Volumes {
       stage: "attach",
       message: `volume "${attachedName}" is not yet attached to this node`,
     });
+  }
+
+  #isDue({ mounted: { refreshAtMs } }: KnownVolume): boolean {
+    return refreshAtMs !== undefined && refreshAtMs <= this.#ports.clock.now();
   }
 
   #plugin(name: string): VolumePlugin | undefined {

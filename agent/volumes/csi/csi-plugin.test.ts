@@ -1,0 +1,576 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import * as grpc from "@grpc/grpc-js";
+import t from "tap";
+import { ApiClient } from "#api/client.ts";
+import type { CSIDriverSpec, CSIPersistentVolumeSource, Pod, PodSpec } from "#api/generated/kubernetes.ts";
+import { FakeClock } from "#lib/clock.ts";
+import { noLog } from "#lib/log.ts";
+import { type CsiDriverOptions, TestCsiDriver } from "../../../test/support/csi-driver.ts";
+import { FakeObjects } from "../../../test/support/fake-objects.ts";
+import { volumeFaultMessages } from "../../plan/volume-faults.ts";
+import { ServiceAccountTokens } from "../service-account-tokens.ts";
+import { Volumes } from "../volumes.ts";
+import { CsiDrivers } from "./csi-drivers.ts";
+import { nodeCapability } from "./csi-messages.ts";
+import { CsiNodeNotes } from "./csi-node-notes.ts";
+import { CsiObjects } from "./csi-objects.ts";
+import { CsiPlugin } from "./csi-plugin.ts";
+import { attachmentName, blockPaths, globalMountPath } from "./plan/csi-names.ts";
+
+const { signal } = new AbortController();
+const facts = {
+  nodeName: "node-a",
+  hostIps: [],
+  podIps: [],
+  allocatable: { cpuMilli: 1, memoryBytes: 1, ephemeralStorageBytes: 1 },
+};
+const name = "csi.example.com";
+
+/** A node with one driver, whose agent can be started anew. */
+class TestNode {
+  readonly api = new FakeObjects();
+  readonly clock = new FakeClock();
+  readonly rootDir: string;
+  readonly driver: TestCsiDriver;
+  drivers: CsiDrivers;
+  volumes: Volumes;
+
+  constructor(rootDir: string, driver: TestCsiDriver) {
+    this.rootDir = rootDir;
+    this.driver = driver;
+    this.api.put("/api/v1/nodes/node-a", { metadata: { name: "node-a", uid: "n1" } });
+    [this.drivers, this.volumes] = this.#begin();
+  }
+
+  static async start(options: Partial<CsiDriverOptions> = {}): Promise<TestNode> {
+    const rootDir = await mkdtemp(path.join(os.tmpdir(), "csi-"));
+    const driver = new TestCsiDriver({
+      folder: rootDir,
+      registry: `${rootDir}/plugins_registry`,
+      ...options,
+    });
+    await driver.start();
+    const node = new TestNode(rootDir, driver);
+    await node.register();
+    return node;
+  }
+
+  async register(): Promise<void> {
+    const info = { type: "CSIPlugin", name, endpoint: this.driver.socket, supportedVersions: ["1.0.0"] };
+    await this.drivers.register(info, signal);
+  }
+
+  /** Another agent, which knows only what the disk and the API tell. */
+  async restart(): Promise<void> {
+    this.drivers.close();
+    [this.drivers, this.volumes] = this.#begin();
+    await this.volumes.start();
+    await this.register();
+  }
+
+  object(spec: CSIDriverSpec): void {
+    this.api.put(`/apis/storage.k8s.io/v1/csidrivers/${name}`, { metadata: { name }, spec });
+  }
+
+  /** A claim `c` of a PersistentVolume `pv`. */
+  claim(csi: Partial<CSIPersistentVolumeSource> = {}, spec: object = {}): void {
+    this.api.put("/api/v1/namespaces/d/persistentvolumeclaims/c", {
+      metadata: { name: "c", uid: "c1" },
+      spec: { volumeName: "pv" },
+      status: { phase: "Bound" },
+    });
+    this.api.put("/api/v1/persistentvolumes/pv", {
+      metadata: { name: "pv" },
+      spec: {
+        claimRef: { uid: "c1" },
+        accessModes: ["ReadWriteOnce"],
+        csi: { driver: name, volumeHandle: "h1", ...csi },
+        ...spec,
+      },
+    });
+  }
+
+  /** @returns the FailedMount messages. */
+  async setUp(pod: Pod): Promise<readonly string[]> {
+    for (;;) {
+      const outcome = await this.volumes.setUp(pod, facts, signal);
+      if (outcome !== undefined) return volumeFaultMessages(outcome.faults, false);
+    }
+  }
+
+  mount(uid: string, volume = "pv"): string {
+    return `${this.rootDir}/pods/${uid}/volumes/kubernetes.io~csi/${volume}/mount`;
+  }
+
+  /** Everything below the places that volumes have. */
+  async left(): Promise<readonly string[]> {
+    const all = await Promise.all(
+      ["pods", "plugins"].map((top) =>
+        readdir(path.join(this.rootDir, top), { recursive: true }).catch(() => []),
+      ),
+    );
+    return all.flat();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.volumes.close();
+    this.drivers.close();
+    await this.driver[Symbol.asyncDispose]();
+    await rm(this.rootDir, { recursive: true, force: true });
+  }
+
+  #begin(): [CsiDrivers, Volumes] {
+    const { api, clock, rootDir } = this;
+    const client = new ApiClient(api);
+    const drivers = new CsiDrivers({ clock, notes: new CsiNodeNotes(client, "node-a", clock) });
+    drivers.settle();
+    const plugin = new CsiPlugin({
+      rootDir,
+      nodeName: "node-a",
+      drivers,
+      objects: new CsiObjects(client, client, "node-a", clock),
+      tokens: new ServiceAccountTokens(client, clock),
+      clock,
+    });
+    const volumes = new Volumes({
+      rootDir,
+      plugins: [plugin],
+      client,
+      nodeName: "node-a",
+      clock,
+      log: noLog,
+      inUseChanged: () => undefined,
+      changed: () => undefined,
+    });
+    return [drivers, volumes];
+  }
+}
+
+function podOf(uid: string, volume: object, more: Partial<PodSpec> = {}): Pod {
+  return {
+    metadata: { name: `pod-${uid}`, namespace: "d", uid },
+    spec: {
+      serviceAccountName: "default",
+      volumes: [{ name: "data", ...volume }],
+      containers: [{ name: "c", volumeMounts: [{ name: "data", mountPath: "/data" }] }],
+      ...more,
+    },
+  };
+}
+
+const claimed = (uid: string, more: Partial<PodSpec> = {}): Pod =>
+  podOf(uid, { persistentVolumeClaim: { claimName: "c" } }, more);
+
+t.test(
+  "VO15: a CSI volume is staged once, published for each Pod, and all of it undone in order",
+  async (t) => {
+    await using node = await TestNode.start();
+    const { driver, rootDir } = node;
+    node.object({ attachRequired: false });
+    node.claim(
+      {
+        fsType: "ext4",
+        volumeAttributes: { color: "green" },
+        nodeStageSecretRef: { name: "s", namespace: "n" },
+      },
+      { mountOptions: ["noatime"] },
+    );
+    node.api.put("/api/v1/namespaces/n/secrets/s", { metadata: { name: "s" }, data: { key: "aHVzaA==" } });
+    t.same(await node.setUp(claimed("u1")), []);
+    const global = globalMountPath(rootDir, name, "h1");
+    t.match(global, /plugins\/kubernetes\.io\/csi\/csi\.example\.com\/[0-9a-f]{64}\/globalmount$/);
+    const capability = {
+      mount: { fsType: "ext4", mountFlags: ["noatime"], volumeMountGroup: "" },
+      block: null,
+      accessMode: { mode: 1 },
+    };
+    t.same(driver.calls, [
+      {
+        method: "NodeStageVolume",
+        request: {
+          volumeId: "h1",
+          publishContext: {},
+          stagingTargetPath: global,
+          volumeCapability: capability,
+          secrets: { key: "hush" },
+          volumeContext: { color: "green" },
+        },
+      },
+      {
+        method: "NodePublishVolume",
+        request: {
+          volumeId: "h1",
+          publishContext: {},
+          stagingTargetPath: global,
+          targetPath: node.mount("u1"),
+          volumeCapability: capability,
+          readonly: false,
+          secrets: {},
+          volumeContext: { color: "green" },
+        },
+      },
+    ]);
+    t.equal(node.volumes.of("u1").get("data")?.mounted.hostPath, node.mount("u1"));
+    t.equal(
+      await readFile(`${path.dirname(global)}/vol_data.json`, "utf8"),
+      '{"driverName":"csi.example.com","volumeHandle":"h1"}\n',
+      "the kubelet's form",
+    );
+    t.equal(
+      await readFile(`${path.dirname(node.mount("u1"))}/vol_data.json`, "utf8"),
+      `{"attachmentID":"${attachmentName("h1", name, "node-a")}","driverName":"csi.example.com","nodeName":"node-a",` +
+        '"specVolID":"pv","volumeHandle":"h1","volumeLifecycleMode":"Persistent"}\n',
+    );
+    t.same(await node.setUp(claimed("u2")), []);
+    t.same(driver.methods.slice(2), ["NodePublishVolume"], "staged once");
+    await node.volumes.remove("u1", signal);
+    t.same(driver.methods.slice(3), ["NodeUnpublishVolume"], "the other Pod still has it");
+    await node.volumes.remove("u2", signal);
+    t.same(driver.methods.slice(4), ["NodeUnpublishVolume", "NodeUnstageVolume"]);
+    t.same(driver.last("NodeUnstageVolume"), { volumeId: "h1", stagingTargetPath: global });
+    t.same(
+      (await node.left()).filter((file) => /csi\.example|pods|u\d/.test(file) && !file.endsWith(name)),
+      [],
+    );
+  },
+);
+
+t.test(
+  "VO15: a volume that is attached waits for it, and its attachment's words reach the driver",
+  async (t) => {
+    await using node = await TestNode.start();
+    const { driver, api } = node;
+    node.claim();
+    t.same(await node.setUp(claimed("u1")), [], "waiting is no fault");
+    t.same(driver.methods, []);
+    const attached = `kubernetes.io/csi/${name}^h1`;
+    t.same(node.volumes.inUse(), [attached]);
+    const status = { volumesInUse: [attached], volumesAttached: [{ name: attached, devicePath: "" }] };
+    api.put("/api/v1/nodes/node-a", { metadata: { name: "node-a", uid: "n1" }, status });
+    await node.clock.advance(1_100);
+    const attachment = attachmentName("h1", name, "node-a");
+    t.match(await node.setUp(claimed("u1")), [
+      new RegExp(
+        `^MountVolume.WaitForAttach failed for volume "pv" : volume h1 has GET error for volume attachment ${attachment}: .*not found$`,
+      ),
+    ]);
+    const place = `/apis/storage.k8s.io/v1/volumeattachments/${attachment}`;
+    const failed = { attached: false, attachError: { message: "no such disk" } };
+    api.put(place, { metadata: { name: attachment }, status: failed });
+    t.same(await node.setUp(claimed("u1")), [
+      'MountVolume.WaitForAttach failed for volume "pv" : no such disk',
+    ]);
+    api.put(place, {
+      metadata: { name: attachment },
+      status: { attached: true, attachmentMetadata: { lun: "7" } },
+    });
+    t.same(await node.setUp(claimed("u1")), []);
+    t.match(driver.last("NodeStageVolume"), { publishContext: { lun: "7" } });
+    t.match(driver.last("NodePublishVolume"), { publishContext: { lun: "7" } });
+    await node.restart();
+    t.same(node.volumes.inUse(), [attached], "found from the disk");
+  },
+);
+
+t.test("VO15: a volume written in the Pod is published with what the driver asks of the Pod", async (t) => {
+  await using node = await TestNode.start();
+  const { driver, api } = node;
+  const inline = { csi: { driver: name, volumeAttributes: { a: "b" }, nodePublishSecretRef: { name: "p" } } };
+  t.same(await node.setUp(podOf("u1", inline)), [
+    `MountVolume.NewMounter initialization failed for volume "data" : volume mode "Ephemeral" not supported by driver ${name} (no CSIDriver object)`,
+  ]);
+  node.object({
+    volumeLifecycleModes: ["Ephemeral"],
+    podInfoOnMount: true,
+    requiresRepublish: true,
+    tokenRequests: [{ audience: "vault" }, { audience: "", expirationSeconds: 3_600 }],
+  });
+  await node.clock.advance(1_100);
+  t.match(await node.setUp(podOf("u1", inline)), [
+    /^MountVolume.SetUp failed for volume "data" : fetching NodePublishSecretRef d\/p failed: kubernetes.io\/csi: failed to find the secret p in the namespace d with error: /,
+  ]);
+  api.put("/api/v1/namespaces/d/secrets/p", { metadata: { name: "p" }, data: { k: "aHVzaA==" } });
+  t.same(await node.setUp(podOf("u1", inline)), []);
+  t.same(driver.methods, ["NodePublishVolume"], "it is not staged");
+  const publish = driver.last("NodePublishVolume");
+  t.match(publish, {
+    volumeId: /^csi-[0-9a-f]{64}$/,
+    stagingTargetPath: "",
+    secrets: { k: "hush" },
+    volumeContext: {
+      a: "b",
+      "csi.storage.k8s.io/pod.name": "pod-u1",
+      "csi.storage.k8s.io/pod.namespace": "d",
+      "csi.storage.k8s.io/pod.uid": "u1",
+      "csi.storage.k8s.io/serviceAccount.name": "default",
+      "csi.storage.k8s.io/ephemeral": "true",
+    },
+  });
+  const tokens = (request: Record<string, unknown>): string =>
+    (request["volumeContext"] as Record<string, string>)["csi.storage.k8s.io/serviceAccount.tokens"] ?? "";
+  const first = JSON.parse(tokens(publish)) as Record<string, { readonly token: string }>;
+  t.match(first, {
+    "": { token: /^token--\d$/, expirationTimestamp: /Z$/ },
+    vault: { token: /^token-vault-\d$/ },
+  });
+
+  t.same(await node.setUp(podOf("u1", inline)), []);
+  t.equal(driver.calls.length, 1, "not yet due");
+  await node.clock.advance(61_000);
+  t.same(await node.setUp(podOf("u1", inline)), []);
+  t.same(driver.methods, ["NodePublishVolume", "NodePublishVolume"], "a minute later it is published again");
+  driver.faults.set("NodePublishVolume", { code: grpc.status.INTERNAL, message: "vault is sealed" });
+  await node.clock.advance(61_000);
+  t.same(await node.setUp(podOf("u1", inline)), [
+    'MountVolume.SetUp failed for volume "data" : rpc error: code = Internal desc = vault is sealed',
+  ]);
+  t.ok(node.volumes.of("u1").has("data"), "the Pod keeps what it has");
+  await node.volumes.remove("u1", signal);
+  t.same(driver.methods.slice(3), ["NodeUnpublishVolume"]);
+  t.same(driver.last("NodeUnpublishVolume"), {
+    volumeId: publish["volumeId"],
+    targetPath: node.mount("u1", "data"),
+  });
+});
+
+t.test("VO15: tokens go among the secrets of a driver that wants them there", async (t) => {
+  await using node = await TestNode.start();
+  node.object({
+    volumeLifecycleModes: ["Ephemeral"],
+    serviceAccountTokenInSecrets: true,
+    tokenRequests: [{ audience: "vault" }],
+  });
+  t.same(await node.setUp(podOf("u1", { csi: { driver: name } })), []);
+  t.match(node.driver.last("NodePublishVolume"), {
+    secrets: { "csi.storage.k8s.io/serviceAccount.tokens": /^\{"vault":\{"token":/ },
+    volumeContext: {},
+  });
+});
+
+t.test("VO15: what goes wrong is told in the kubelet's words, and is tried again", async (t) => {
+  await using node = await TestNode.start();
+  const { driver } = node;
+  node.object({ attachRequired: false });
+  node.claim({ driver: "other.example.com" });
+  t.same(await node.setUp(claimed("u0")), [], "without an object it is waited for until it is attached");
+  node.api.put("/apis/storage.k8s.io/v1/csidrivers/other.example.com", {
+    metadata: { name: "other.example.com" },
+    spec: { attachRequired: false },
+  });
+  await node.clock.advance(1_100);
+  t.same(await node.setUp(claimed("u0")), [
+    'MountVolume.MountDevice failed for volume "pv" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name other.example.com not found in the list of registered CSI drivers',
+  ]);
+  node.claim();
+  driver.faults.set("NodeStageVolume", { code: grpc.status.NOT_FOUND, message: "no volume h1" });
+  t.same(await node.setUp(claimed("u1")), [
+    'MountVolume.MountDevice failed for volume "pv" : rpc error: code = NotFound desc = no volume h1',
+  ]);
+  const global = globalMountPath(node.rootDir, name, "h1");
+  await t.rejects(stat(global), "a final answer leaves no directory");
+  driver.faults.set("NodeStageVolume", { code: grpc.status.ABORTED, message: "in progress" });
+  t.match(await node.setUp(claimed("u1")), [/rpc error: code = Aborted desc = in progress$/]);
+  t.ok((await stat(global)).isDirectory(), "nobody knows what the driver has done");
+  driver.faults.delete("NodeStageVolume");
+  driver.faults.set("NodePublishVolume", { code: grpc.status.FAILED_PRECONDITION, message: "no" });
+  t.same(await node.setUp(claimed("u1")), [
+    'MountVolume.SetUp failed for volume "pv" : rpc error: code = FailedPrecondition desc = no',
+  ]);
+  driver.faults.delete("NodePublishVolume");
+  t.same(await node.setUp(claimed("u1")), []);
+  driver.faults.set("NodeUnpublishVolume", { code: grpc.status.INTERNAL, message: "busy" });
+  await t.rejects(node.volumes.remove("u1", signal), {
+    message: /kubernetes.io\/csi: Unmounter.TearDownAt failed: rpc error: code = Internal desc = busy/,
+  });
+  t.ok((await stat(node.mount("u1"))).isDirectory());
+  driver.faults.delete("NodeUnpublishVolume");
+  driver.faults.set("NodeUnstageVolume", { code: grpc.status.INTERNAL, message: "busy" });
+  await t.rejects(node.volumes.remove("u1", signal), /busy/);
+  await node.restart();
+  driver.faults.delete("NodeUnstageVolume");
+  await node.volumes.remove("u1", signal);
+  t.equal(driver.staged.size, 0, "a new agent still knows that it has to be unstaged");
+  t.equal(driver.published.size, 0);
+});
+
+t.test("VO15: access modes are told as the driver can tell them apart", async (t) => {
+  const cases = [
+    { mode: "ReadWriteOnce", tells: false, wire: 1 },
+    { mode: "ReadWriteOnce", tells: true, wire: 7 },
+    { mode: "ReadWriteOncePod", tells: false, wire: 1 },
+    { mode: "ReadWriteOncePod", tells: true, wire: 6 },
+    { mode: "ReadOnlyMany", tells: true, wire: 3 },
+    { mode: "ReadWriteMany", tells: true, wire: 5 },
+  ];
+  for (const { mode, tells, wire } of cases) {
+    const capabilities = tells ? [nodeCapability.singleNodeMultiWriter] : [];
+    await using node = await TestNode.start({ capabilities });
+    node.object({ attachRequired: false });
+    node.claim({}, { accessModes: [mode] });
+    t.same(await node.setUp(claimed("u1")), []);
+    t.same(node.driver.methods, ["NodePublishVolume"], "a driver that does not stage is not asked to");
+    t.match(node.driver.last("NodePublishVolume"), {
+      stagingTargetPath: "",
+      volumeCapability: { accessMode: { mode: wire } },
+    });
+    await node.volumes.remove("u1", signal);
+    t.same(node.driver.methods, ["NodePublishVolume", "NodeUnpublishVolume"]);
+    t.same(
+      (await node.left()).filter((file) => file.includes("globalmount")),
+      [],
+    );
+  }
+});
+
+t.test(
+  "VO13: a driver's object says whether the files are given to the Pod's group, and the driver may do it",
+  { skip: process.getuid?.() !== 0 && "needs root" },
+  async (t) => {
+    const cases = [
+      { policy: undefined, fsType: "ext4", mode: "ReadWriteOnce", given: true },
+      { policy: "ReadWriteOnceWithFSType", fsType: "", mode: "ReadWriteOnce", given: false },
+      { policy: "ReadWriteOnceWithFSType", fsType: "ext4", mode: "ReadWriteMany", given: false },
+      { policy: "File", fsType: "", mode: "ReadWriteMany", given: true },
+      { policy: "None", fsType: "ext4", mode: "ReadWriteOnce", given: false },
+      { policy: "File", fsType: "ext4", mode: "ReadWriteOnce", given: false, delegates: true },
+    ];
+    for (const { policy, fsType, mode, given, delegates = false } of cases) {
+      const capabilities = [
+        nodeCapability.stageUnstage,
+        ...(delegates ? [nodeCapability.volumeMountGroup] : []),
+      ];
+      await using node = await TestNode.start({ capabilities });
+      node.object({ attachRequired: false, ...(policy === undefined ? {} : { fsGroupPolicy: policy }) });
+      node.claim({ fsType }, { accessModes: [mode] });
+      t.same(await node.setUp(claimed("u1", { securityContext: { fsGroup: 1234 } })), []);
+      const words = `${policy} ${fsType} ${mode} ${delegates}`;
+      t.equal((await stat(node.mount("u1"))).gid, given ? 1234 : 0, words);
+      const group = delegates ? "1234" : "";
+      for (const method of ["NodeStageVolume", "NodePublishVolume"])
+        t.match(
+          node.driver.last(method),
+          { volumeCapability: { mount: { volumeMountGroup: group } } },
+          words,
+        );
+      await node.volumes.remove("u1", signal);
+    }
+  },
+);
+
+t.test(
+  "VO15: an agent that ends at any call is followed by one that finishes, and nothing is left",
+  async (t) => {
+    const methods = ["NodeStageVolume", "NodePublishVolume", "NodeUnpublishVolume", "NodeUnstageVolume"];
+    for (const method of methods) {
+      for (const when of ["before", "after"] as const) {
+        await using node = await TestNode.start();
+        const { driver } = node;
+        node.object({ attachRequired: false });
+        node.claim();
+        const isUp = method.startsWith("NodeUn");
+        if (isUp) t.same(await node.setUp(claimed("u1")), []);
+        // The agent never hears of this call again: it is cut off while the driver works, or before.
+        const reached = Promise.withResolvers<void>();
+        const go = Promise.withResolvers<void>();
+        driver.before = async (called) => {
+          if (called !== method) return;
+          if (when === "after") driver.before = async () => {};
+          reached.resolve();
+          if (when === "before") await go.promise;
+        };
+        const cut = new AbortController();
+        const dying = node.volumes;
+        const work = isUp
+          ? dying.remove("u1", cut.signal).catch(() => undefined)
+          : dying.setUp(claimed("u1"), facts, cut.signal).catch(() => undefined);
+        await reached.promise;
+        driver.before = async () => {};
+        if (when === "after") await work;
+        else {
+          cut.abort();
+          await dying.close();
+          go.resolve();
+        }
+        await node.restart();
+        const words = `${when} ${method}`;
+        if (!isUp) {
+          t.same(await node.setUp(claimed("u1")), [], words);
+          t.equal(driver.published.size, 1, words);
+        }
+        await node.volumes.remove("u1", signal);
+        t.equal(driver.published.size + driver.staged.size, 0, `${words}: nothing is published or staged`);
+        const left = (await node.left()).filter((file) => /u1|globalmount|vol_data/.test(file));
+        t.same(left, [], `${words}: nothing is left on the disk`);
+      }
+    }
+  },
+);
+
+t.test("VO15: a vol_data.json that makes no sense keeps the volume and says which file it is", async (t) => {
+  await using node = await TestNode.start();
+  const place = path.dirname(node.mount("u1"));
+  for (const text of ["", "{", "[]", '{"driverName":7}', '{"driverName":"x"}', '{"volumeHandle":"x"}']) {
+    await mkdir(place, { recursive: true });
+    await writeFile(`${place}/vol_data.json`, text);
+    await t.rejects(
+      node.volumes.remove("u1", signal),
+      { message: new RegExp(`${place}/vol_data.json`) },
+      text,
+    );
+    t.ok((await stat(place)).isDirectory());
+  }
+});
+
+t.test(
+  "VO14: a block volume of a CSI driver is a device for the container, and is taken down by a new agent",
+  { skip: process.getuid?.() !== 0 && "needs root" },
+  async (t) => {
+    await using node = await TestNode.start();
+    const { driver, rootDir } = node;
+    node.object({ attachRequired: false });
+    node.claim({}, { volumeMode: "Block" });
+    const block = (uid: string): Pod =>
+      claimed(uid, {
+        containers: [{ name: "c", volumeDevices: [{ name: "data", devicePath: "/dev/xvda" }] }],
+      });
+    driver.faults.set("NodeStageVolume", { code: grpc.status.INTERNAL, message: "no" });
+    t.same(await node.setUp(block("u1")), [
+      'MapVolume.SetUpDevice failed for volume "pv" : rpc error: code = Internal desc = no',
+    ]);
+    driver.faults.delete("NodeStageVolume");
+    t.same(await node.setUp(block("u1")), []);
+    const paths = blockPaths(rootDir, "pv");
+    const device = node.volumes.of("u1").get("data")?.mounted.hostPath ?? "";
+    t.equal(device, `${paths.publish}/u1`);
+    t.ok((await stat(device)).isBlockDevice());
+    t.ok((await stat(`${rootDir}/pods/u1/volumeDevices/kubernetes.io~csi/pv`)).isBlockDevice(), "linked");
+    t.match(driver.last("NodeStageVolume"), {
+      stagingTargetPath: `${rootDir}/plugins/kubernetes.io/csi/volumeDevices/staging/pv`,
+      volumeCapability: { block: {}, mount: null },
+    });
+    t.match(JSON.parse(await readFile(`${paths.data}/vol_data.json`, "utf8")), {
+      specVolID: "pv",
+      volumeHandle: "h1",
+      driverName: name,
+      nodeName: "node-a",
+    });
+    t.same(await node.setUp(block("u2")), []);
+    await node.restart();
+    t.same(
+      driver.methods.filter((method) => method === "NodeStageVolume").length,
+      2,
+      "once, after the failure",
+    );
+    await node.volumes.remove("u1", signal);
+    t.ok((await stat(`${paths.publish}/u2`)).isBlockDevice());
+    t.equal(driver.staged.size, 1);
+    await node.volumes.remove("u2", signal);
+    t.equal(driver.staged.size + driver.published.size, 0);
+    t.same(
+      (await node.left()).filter((file) => /pv|u\d/.test(file)),
+      [],
+    );
+  },
+);

@@ -1,0 +1,130 @@
+import { unlink } from "node:fs/promises";
+import type { CSIDriver } from "#api/generated/kubernetes.ts";
+import { errorText } from "#lib/log.ts";
+import { removeUnmounted } from "../pod-directories.ts";
+import {
+  type MountedVolume,
+  VolumeError,
+  type VolumePlace,
+  type VolumePlugin,
+  type VolumeRequest,
+} from "../volume-plugin.ts";
+import { mapDevice, unmapDevice } from "./csi-block.ts";
+import { type CsiCall, step } from "./csi-call.ts";
+import { mountFiles, unmountFiles } from "./csi-files.ts";
+import { nodeCapability } from "./csi-messages.ts";
+import type { CsiPorts } from "./csi-ports.ts";
+import { KeyedLock } from "./keyed-lock.ts";
+import { attachedVolumeName, csiPluginName, csiWords } from "./plan/csi-names.ts";
+import { type CsiVolume, csiVolume, isCsi, lifecycleFault, needsAttach } from "./plan/csi-volume.ts";
+import { StagedVolumes } from "./staged-volumes.ts";
+import { dataOfPlace, volumeUsers } from "./volume-users.ts";
+
+/** How long the API is asked, at the start, whether a volume that was found is one that is attached. */
+const lookMs = 2_000;
+
+/**
+ * Volumes of CSI drivers. A volume is staged once on this node and published for each Pod. What the agent has to
+ * know to undo it is written before a driver is first called and removed after it was last called, so that any
+ * agent can take it down from the disk alone.
+ * @see CSI spec, "Node Service RPC"; the places and files are the kubelet's.
+ */
+export class CsiPlugin implements VolumePlugin {
+  readonly name: string = csiPluginName;
+  /** Drivers that want to be called again say when it is due. */
+  readonly refreshes: boolean = false;
+  readonly serves: VolumePlugin["serves"] = isCsi;
+  readonly #ports: CsiPorts;
+  readonly #staged = new StagedVolumes();
+  readonly #lock = new KeyedLock();
+
+  constructor(ports: CsiPorts) {
+    this.#ports = ports;
+  }
+
+  async attachedName(request: VolumeRequest, signal: AbortSignal): Promise<string | undefined> {
+    const volume = volumeOf(request);
+    const object = await this.#ports.objects.driver(volume.driver, signal);
+    return needsAttach(volume, object) ? attachedVolumeName(volume.driver, volume.handle) : undefined;
+  }
+
+  async attachedNameAt(place: VolumePlace): Promise<string | undefined> {
+    const data = await dataOfPlace(this.#ports.rootDir, place).catch(() => undefined);
+    if (data === undefined || data.volumeLifecycleMode === "Ephemeral") return undefined;
+    // One name too many does less harm than a volume that is taken away in use.
+    const object = await this.#ports.objects
+      .driver(data.driverName, AbortSignal.timeout(lookMs))
+      .catch(() => undefined);
+    return object?.spec.attachRequired === false
+      ? undefined
+      : attachedVolumeName(data.driverName, data.volumeHandle);
+  }
+
+  async setUp(request: VolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
+    const volume = volumeOf(request);
+    const object = await this.#ports.objects.driver(volume.driver, signal);
+    const fault = lifecycleFault(volume, object);
+    if (fault !== undefined) throw new VolumeError("MountVolume.NewMounter initialization", fault);
+    return await this.#lock.run(
+      `${volume.driver}^${volume.handle}`,
+      async () => {
+        const call = await this.#prepare(request, volume, object, signal);
+        return await (request.isBlock ? mapDevice : mountFiles)(call, this.#staged, this.#ports, signal);
+      },
+      signal,
+    );
+  }
+
+  async tearDown(place: VolumePlace, signal: AbortSignal): Promise<void> {
+    const { rootDir, drivers } = this.#ports;
+    const data = await dataOfPlace(rootDir, place);
+    if (data === undefined) {
+      // It came to nothing before a driver was called, or to its end.
+      await removeUnmounted(place.directory);
+      await unlink(place.deviceFile).catch(() => undefined);
+      return;
+    }
+    const { driverName, volumeHandle } = data;
+    await this.#lock.run(
+      `${driverName}^${volumeHandle}`,
+      async () => {
+        const driver = await drivers.get(driverName, signal).catch((cause: unknown) => {
+          const words = "Unmounter.TearDownAt failed to get CSI client";
+          throw new Error(csiWords(`${words}: ${errorText(cause)}`), { cause });
+        });
+        const users = await volumeUsers(rootDir, driverName, volumeHandle);
+        const isLast = users.every(({ directory }) => directory === place.directory);
+        const left = { place, data, driver, isLast };
+        await (data.isBlock ? unmapDevice : unmountFiles)(left, this.#staged, this.#ports, signal);
+      },
+      signal,
+    );
+  }
+
+  /** Asks the driver and the API for what the calls need. */
+  async #prepare(
+    request: VolumeRequest,
+    volume: CsiVolume,
+    object: CSIDriver | undefined,
+    signal: AbortSignal,
+  ): Promise<CsiCall> {
+    const { drivers, objects } = this.#ports;
+    const [operation, words] = request.isBlock
+      ? ["MapVolume.SetUpDevice", "blockMapper.SetUpDevice failed to get CSI client: "]
+      : volume.lifecycle === "Persistent"
+        ? ["MountVolume.MountDevice", "attacher.MountDevice failed to create newCsiDriverClient: "]
+        : ["MountVolume.SetUp", "mounter.SetUpAt failed to get CSI client: "];
+    const publishContext = needsAttach(volume, object) ? await objects.publishContext(volume, signal) : {};
+    const driver = await step(operation, csiWords(words), () => drivers.get(volume.driver, signal));
+    const capabilities = await step(operation, "", () => driver.capabilities(signal));
+    const stages = volume.lifecycle === "Persistent" && capabilities.has(nodeCapability.stageUnstage);
+    return { request, volume, object, driver, capabilities, publishContext, stages };
+  }
+}
+
+function volumeOf({ pod, source, readOnly, name }: VolumeRequest): CsiVolume {
+  const { uid = "", namespace = "" } = pod.metadata ?? {};
+  const volume = csiVolume(source, { uid, namespace }, readOnly);
+  if (volume === undefined) throw new Error(`volume "${name}" is not of a CSI driver`);
+  return volume;
+}
