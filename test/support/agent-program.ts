@@ -4,9 +4,12 @@
  */
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { ApiClient } from "#api/client.ts";
+import { HttpTransport } from "#api/http-transport.ts";
+import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
-import { noLog } from "#lib/log.ts";
+import { jsonLog, noLog } from "#lib/log.ts";
 import { flags } from "../../agent/config.ts";
 import { runAgent } from "../../agent/main.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
@@ -20,6 +23,8 @@ export interface AgentProgram {
   readonly dieAt: number;
   /** `during`: the runtime has been asked and has not answered. */
   readonly dieWhen: "before" | "during" | "after";
+  /** For an agent with an API. */
+  readonly kubeconfig?: string;
 }
 
 /** The flags of the agent, in this folder. */
@@ -38,7 +43,9 @@ export function agentFlags(folder: string): readonly string[] {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { endpoint, folder, dieAt, dieWhen } = JSON.parse(process.argv[2] ?? "{}") as AgentProgram;
+  const { endpoint, folder, dieAt, dieWhen, kubeconfig } = JSON.parse(
+    process.argv[2] ?? "{}",
+  ) as AgentProgram;
   const die = (): void => void process.kill(process.pid, "SIGKILL");
   let changes = 0;
   const real = await CriRuntime.connect(endpoint, AbortSignal.timeout(10_000));
@@ -54,10 +61,11 @@ if (process.argv[1] === import.meta.filename) {
   await runAgent(
     parseFlags("agent", flags, agentFlags(folder)),
     {
-      log: noLog,
+      log: process.env["AGENT_LOG"] === undefined ? noLog : jsonLog("agent", "info"),
       clock: systemClock,
       random: () => 0,
-      client: undefined,
+      client:
+        kubeconfig === undefined ? undefined : new ApiClient(new HttpTransport(loadKubeconfig(kubeconfig))),
       runtime,
       ready: () => process.send?.("ready"),
     },
