@@ -45,6 +45,40 @@ export function podRequests(pod: Pod): Amounts {
   return plusAmounts(whole, amountsOf(spec?.overhead));
 }
 
+/**
+ * What a Pod takes of its node while it is resized (KEP-1287): of each container the most of what its spec asks for,
+ * what was granted and what is in effect. What the node has refused for good does not count.
+ */
+export function heldRequests(pod: Pod): Amounts {
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+  const refused = pod.status?.conditions?.some(
+    ({ type, reason }) => type === "PodResizePending" && reason === "Infeasible",
+  );
+  const held = (container: Container): Container => {
+    const status = statuses.find(({ name }) => name === container.name);
+    const granted = largest(amountsOf(status?.allocatedResources), amountsOf(status?.resources?.requests));
+    if (Object.keys(granted).length === 0) return container;
+    const most = refused === true ? granted : largest(requestsOf(container), granted);
+    const requests = Object.fromEntries(
+      Object.entries({ ...requestsOf(container), ...most }).map(([name, amount]) => [
+        name,
+        name === "cpu" ? `${amount}m` : String(amount),
+      ]),
+    );
+    return { ...container, resources: { ...container.resources, requests } };
+  };
+  if (pod.spec === undefined || statuses.length === 0) return podRequests(pod);
+  const { initContainers, containers } = pod.spec;
+  return podRequests({
+    ...pod,
+    spec: {
+      ...pod.spec,
+      ...(initContainers === undefined ? {} : { initContainers: initContainers.map(held) }),
+      containers: containers.map(held),
+    },
+  });
+}
+
 function requestsOf(container: Container): Amounts {
   return { ...amountsOf(container.resources?.limits), ...amountsOf(container.resources?.requests) };
 }

@@ -567,14 +567,32 @@ t.test("ephemeral containers, resizing and approval change their part of an obje
   const debugged = await server.ask("PATCH", `${pods}/a/ephemeralcontainers`, debug, strategic);
   t.equal(debugged.status, 200, debugged.text);
   t.match(debugged.json, { spec: { ephemeralContainers: [{ name: "debug" }], containers: [{ name: "c" }] } });
-  const resize = {
-    spec: { containers: [{ name: "c", image: "other", resources: { requests: { cpu: "200m" } } }] },
-  };
-  const resized = await server.ask("PATCH", `${pods}/a/resize`, resize, strategic);
+  const to = (resources: object) => ({ spec: { containers: [{ name: "c", image: "other", resources }] } });
+  const promoted = await server.ask(
+    "PATCH",
+    `${pods}/a/resize`,
+    to({ requests: { cpu: "200m" } }),
+    strategic,
+  );
+  t.equal(promoted.status, 422, "a pod without any request keeps its class");
+  t.match(promoted.json, { message: /Pod QOS Class may not change as a result of resizing/ });
+  const asking = pod("b");
+  const [container] = asking.spec.containers;
+  await server.ask("POST", pods, {
+    ...asking,
+    spec: { ...asking.spec, containers: [{ ...container, resources: { requests: { cpu: "100m" } } }] },
+  });
+  const resized = await server.ask("PATCH", `${pods}/b/resize`, to({ requests: { cpu: "200m" } }), strategic);
   t.equal(resized.status, 200, resized.text);
   t.match(resized.json, {
+    metadata: { generation: 2 },
     spec: { containers: [{ image: "busybox", resources: { requests: { cpu: "200m" } } }] },
   });
+  const other = to({ requests: { cpu: "200m", "example.com/gpu": "1" }, limits: { "example.com/gpu": "1" } });
+  const gpu = await server.ask("PATCH", `${pods}/b/resize`, other, strategic);
+  t.match(gpu.json, { code: 422, message: /only cpu and memory resources are mutable/ });
+  const none = await server.ask("PATCH", `${pods}/b/resize`, to({ $patch: "replace" }), strategic);
+  t.match(none.json, { code: 422, message: /resource requests cannot be removed/ });
   const image = await server.ask("PATCH", `${pods}/a`, { spec: { hostNetwork: true } }, strategic);
   t.equal(image.status, 422, "the rest of a pod's spec stays");
   const csrs = "/apis/certificates.k8s.io/v1/certificatesigningrequests";

@@ -23,7 +23,7 @@ export function mergeSubresource(
     case "ephemeralcontainers":
       return raised(withSpec(old, { ephemeralContainers: grown(definition, next, old) }), old);
     case "resize":
-      return raised(withSpec(old, { containers: resized(next, old) }), old);
+      return raised(withSpec(old, resized(next, old)), old);
     case "approval":
       return {
         ...old,
@@ -64,15 +64,30 @@ function grown(definition: ResourceDefinition, next: StoredObject, old: StoredOb
   return wanted;
 }
 
-/** Only resources and resize policies may change, container by container. */
-function resized(next: StoredObject, old: StoredObject): readonly unknown[] {
-  const wanted = list(field(next["spec"], "containers"));
-  return list(field(old["spec"], "containers")).map((container) => {
-    const match = wanted.find((other) => field(other, "name") === field(container, "name"));
-    return isRecord(container) && isRecord(match) && "resources" in match
-      ? { ...container, resources: match["resources"] }
-      : container;
-  });
+/** The spec's parts with resources and resize policies: of containers, of init containers and of the pod as a whole. */
+function resized(next: StoredObject, old: StoredObject): Readonly<Record<string, unknown>> {
+  const changed = (kind: string): object => {
+    const before = field(old["spec"], kind);
+    if (!Array.isArray(before)) return {};
+    const wanted = list(field(next["spec"], kind));
+    const merged = before.map((container: unknown) => {
+      const match = wanted.find((other) => field(other, "name") === field(container, "name"));
+      if (!isRecord(container) || !isRecord(match)) return container;
+      const { resources, resizePolicy } = match;
+      return {
+        ...container,
+        ...(resources === undefined ? {} : { resources }),
+        ...(resizePolicy === undefined ? {} : { resizePolicy }),
+      };
+    });
+    return { [kind]: merged };
+  };
+  const whole = field(next["spec"], "resources");
+  return {
+    ...changed("containers"),
+    ...changed("initContainers"),
+    ...(whole === undefined ? {} : { resources: whole }),
+  };
 }
 
 const record = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {});

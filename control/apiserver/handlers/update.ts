@@ -9,6 +9,7 @@ import { assertValid, nameOf, parseWriteQuery, placed, readObject } from "./inco
 import { owned, withEntries } from "./ownership.ts";
 import { current, served } from "./read.ts";
 import { remove, save } from "./save.ts";
+import { resizeErrors } from "./resize-errors.ts";
 import { mergeSubresource } from "./subresource.ts";
 
 /** How often a write without a resourceVersion is tried again when others were faster. */
@@ -117,7 +118,9 @@ function errorsOf(
   next: StoredObject,
   old: StoredObject,
 ): readonly FieldError[] {
-  return subresource === "ephemeralcontainers" || subresource === "resize"
+  if (subresource === "resize")
+    return [...definition.strategy.validateCreate(next), ...resizeErrors(next, old)];
+  return subresource === "ephemeralcontainers"
     ? definition.strategy.validateCreate(next)
     : definition.strategy.validateUpdate(next, old);
 }

@@ -1,5 +1,5 @@
 import type { Node, Pod } from "#api/generated/kubernetes.ts";
-import { type Amounts, amountsOf, plusAmounts, podRequests } from "#api/pod-requests.ts";
+import { type Amounts, amountsOf, heldRequests, plusAmounts } from "#api/pod-requests.ts";
 import { type HostPort, hostPortsOf } from "./host-ports.ts";
 
 /** What a pod without requests counts as when nodes are compared, so that such pods spread too. */
@@ -38,7 +38,7 @@ export function nodeInfo(node: Node, pods: ReadonlyMap<string, Pod>): NodeInfo {
 /** The same with one pod more; a pod of this key is replaced. */
 export function withPod(before: NodeInfo, key: string, pod: Pod): NodeInfo {
   const info = before.pods.has(key) ? withoutPod(before, key) : before;
-  const requests = podRequests(pod);
+  const requests = heldRequests(pod);
   return {
     ...info,
     pods: new Map(info.pods).set(key, pod),
@@ -55,7 +55,7 @@ export function withoutPod(info: NodeInfo, key: string): NodeInfo {
   if (pod === undefined) return info;
   const pods = new Map(info.pods);
   pods.delete(key);
-  const requests = podRequests(pod);
+  const requests = heldRequests(pod);
   const hasPorts = hostPortsOf(pod).length > 0;
   return {
     ...info,

@@ -1,3 +1,4 @@
+import { parseQuantity } from "#api/quantity.ts";
 import { isJson, type Json, list, record, scalar, text } from "../json.ts";
 import { each, fill, isUnset, within } from "./fill.ts";
 
@@ -121,7 +122,10 @@ function volumeDefaults(volume: Json): Json {
 
 /** Guaranteed, Burstable or BestEffort: what cpu and memory the containers ask for decides. */
 export function qosClass(spec: Json): "Guaranteed" | "Burstable" | "BestEffort" {
-  const containers = [...list(spec["containers"]), ...list(spec["initContainers"])].filter(isJson);
+  const whole = record(spec["resources"]);
+  const containers = isUnset(whole["requests"] ?? whole["limits"])
+    ? [...list(spec["containers"]), ...list(spec["initContainers"])].filter(isJson)
+    : [{ resources: whole }];
   const resources = ["cpu", "memory"];
   const asked = containers.map((container) => ({
     requests: record(record(container["resources"])["requests"]),
@@ -133,10 +137,20 @@ export function qosClass(spec: Json): "Guaranteed" | "Burstable" | "BestEffort" 
   if (!any) return "BestEffort";
   const guaranteed = asked.every(({ requests, limits }) =>
     resources.every(
-      (name) => isSome(limits[name]) && scalar(requests[name] ?? limits[name]) === scalar(limits[name]),
+      (name) => isSome(limits[name]) && sameAmount(requests[name] ?? limits[name], limits[name]),
     ),
   );
   return guaranteed ? "Guaranteed" : "Burstable";
+}
+
+/** `1` is `1000m`. A text that is no quantity is refused elsewhere. */
+function sameAmount(left: unknown, right: unknown): boolean {
+  const [a, b] = [scalar(left), scalar(right)];
+  try {
+    return a === b || parseQuantity(a) === parseQuantity(b);
+  } catch {
+    return false;
+  }
 }
 
 const isSome = (quantity: unknown): boolean =>
