@@ -13,6 +13,7 @@ import type { ObjectReader } from "./last-known/object-reader.ts";
 import type { DownwardFacts } from "./plan/downward.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
 import type { Prober } from "./probes/prober.ts";
+import type { Allocations } from "./resources/allocations.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { ObjectRefs } from "./volumes/object-refs.ts";
 import type { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
@@ -30,6 +31,7 @@ export interface AgentContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly refs: ObjectRefs;
+  readonly allocations: Allocations;
   readonly tokens: ServiceAccountTokens;
   readonly volumes: Volumes;
   readonly puller: ImagePuller;

@@ -49,6 +49,7 @@ import { followPlugins } from "./plugin-registry/follow-plugins.ts";
 import { PodTable } from "./pod-table.ts";
 import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
+import { Allocations } from "./resources/allocations.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import { type Runtime, RuntimeError } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
@@ -251,6 +252,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     clock,
     log,
     refs,
+    allocations: await Allocations.open(path.join(config.rootDir, "allocated-resources.json"), log),
     tokens,
     volumes,
     puller: new ImagePuller(
@@ -325,6 +327,9 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       table.forget(entry);
       if (!table.entries.has(entry.uid)) journals.forget(entry.uid);
       if (entry.source === "file") reports.add(mirrorKey(keyText(keyOf(entry.pod))));
+    },
+    roomFreed: () => {
+      for (const uid of table.waitingForRoom()) dirty.add(uid);
     },
     wakeAt: (uid, atMs) => dirty.addAfter(uid, Math.max(1, atMs - clock.now())),
   };

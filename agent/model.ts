@@ -1,4 +1,5 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
+import type { Resources } from "./plan/allocation.ts";
 import type { ContainerStatus, SandboxStatus } from "./runtime/runtime.ts";
 
 /**
@@ -132,6 +133,11 @@ export interface PodMemory {
   readonly removedRuns: ReadonlyMap<string, ContainerStatus>;
   /** By container id: ends whose crash back-off a user has cut short. */
   readonly cutShort: ReadonlySet<string>;
+  /** By container id: what running containers were changed to by a resize. */
+  readonly actuated: ReadonlyMap<string, Resources>;
+  /** Ids of containers that the agent ended so that they run anew, whatever they answered. */
+  readonly replaced: ReadonlySet<string>;
+  readonly resize: ResizeState;
   /** By container id. */
   readonly kills: ReadonlyMap<string, KillState>;
   readonly volumes: VolumesState;
@@ -142,6 +148,14 @@ export interface PodMemory {
   readonly networkReady: boolean;
   /** The longest crash back-off on this node, in milliseconds. */
   readonly maxRestartWaitMs: number;
+}
+
+/** How far a resize of a Pod is (KEP-1287). */
+export interface ResizeState {
+  /** Why the Pod does not get what its spec asks for; undefined when it was granted. */
+  readonly pending: { readonly reason: "Deferred" | "Infeasible"; readonly message: string } | undefined;
+  /** What was granted is not in effect yet; `error` says what went wrong last. */
+  readonly progress: { readonly error: string | undefined } | undefined;
 }
 
 /** Whether the Pod's volumes are all there. */

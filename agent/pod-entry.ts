@@ -6,9 +6,11 @@ import type {
   PodRuntime,
   PodVerdict,
   ProbeState,
+  ResizeState,
   StartFailure,
   VolumesState,
 } from "./model.ts";
+import { type Allocation, allocatedPod, type Resources } from "./plan/allocation.ts";
 import { ownedConditions } from "./plan/pod-conditions.ts";
 import type { ContainerStatus } from "./runtime/runtime.ts";
 
@@ -21,7 +23,17 @@ export class PodEntry {
   readonly source: PodSource;
   readonly firstSeenMs: number;
   /** The newest from the source. */
+  wanted: Pod;
+  /** The same with the CPU and memory that the node has granted: what everything but a resize goes by. */
   pod: Pod;
+  /** What that is; undefined until the first look at the Pod. */
+  allocation: Allocation | undefined;
+  /** The one that all of the Pod has in effect. */
+  settled: Allocation | undefined;
+  pendingResize: ResizeState["pending"];
+  resizeProgress: (ResizeState["progress"] & { readonly retryAtMs: number }) | undefined;
+  /** The wait before a deferred resize is asked about again. */
+  resizeWaitMs: number = 0;
   /** Its source does not have it any more. */
   gone: boolean = false;
   admitted: boolean = false;
@@ -48,6 +60,8 @@ export class PodEntry {
   readonly startFailures: Map<string, StartFailure> = new Map();
   readonly postStart: Map<string, "running" | "done" | "failed"> = new Map();
   readonly removedRuns: Map<string, ContainerStatus> = new Map();
+  readonly actuated: Map<string, Resources> = new Map();
+  readonly replaced: Set<string> = new Set();
   readonly kills: Map<string, KillState & { readonly stop: AbortController }> = new Map();
   readonly cutShort: Set<string> = new Set();
   readonly terminationMessages: Map<string, string> = new Map();
@@ -58,11 +72,24 @@ export class PodEntry {
 
   constructor(pod: Pod, source: PodSource, nowMs: number) {
     this.uid = pod.metadata?.uid ?? "";
+    this.wanted = pod;
     this.pod = pod;
     this.source = source;
     this.firstSeenMs = nowMs;
     this.status = pod.status;
     this.reported = pod.status;
+  }
+
+  /** The source has a newer version. */
+  take(pod: Pod): void {
+    this.wanted = pod;
+    this.pod = this.allocation === undefined ? pod : allocatedPod(pod, this.allocation);
+  }
+
+  /** The node grants this much from now on. */
+  grant(allocation: Allocation): void {
+    this.allocation = allocation;
+    this.pod = allocatedPod(this.wanted, allocation);
   }
 
   /** The Pod with its status as we know it: conditions of others from the API, everything else ours. */
@@ -83,6 +110,13 @@ export class PodEntry {
     for (const [name, { reason }] of this.startFailures) {
       if (reason === "CreateContainerConfigError") this.startFailures.delete(name);
     }
+  }
+
+  /** The runtime's record of a container is gone. */
+  forgetRun(containerId: string): void {
+    this.terminationMessages.delete(containerId);
+    this.actuated.delete(containerId);
+    this.replaced.delete(containerId);
   }
 
   /** Whether this was not the last thing said under the key; from now on it is. */
@@ -109,6 +143,9 @@ export class PodEntry {
       postStart: this.postStart,
       removedRuns: this.removedRuns,
       cutShort: this.cutShort,
+      actuated: this.actuated,
+      replaced: this.replaced,
+      resize: { pending: this.pendingResize, progress: this.resizeProgress },
       kills: this.kills,
       volumes: this.volumes,
       sandboxFailure: this.sandboxFailure,

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { keyOf, keyText } from "#api/meta.ts";
 import { markApiSource } from "./plan/mark-source.ts";
+import { qosClass } from "./plan/qos.ts";
 import { isMirror } from "./plan/static-pod.ts";
 import { PodEntry } from "./pod-entry.ts";
 
@@ -49,7 +50,7 @@ export class PodTable {
       return;
     }
     const now = markApiSource(told, entry.firstSeenMs);
-    const old = entry.pod;
+    const old = entry.wanted;
     this.#take(entry, now);
     if (isRelevant(old, now)) this.#ports.dirty(uid);
   }
@@ -91,6 +92,19 @@ export class PodTable {
       .map(({ pod }) => pod);
   }
 
+  /** Pods whose resize waits for room, the more important ones first: by priority, QoS class, then age (KEP-1287). */
+  waitingForRoom(): readonly string[] {
+    return [...this.entries.values()]
+      .filter(({ pendingResize }) => pendingResize?.reason === "Deferred")
+      .toSorted(
+        (a, b) =>
+          (b.pod.spec?.priority ?? 0) - (a.pod.spec?.priority ?? 0) ||
+          qosOrder.indexOf(qosClass(a.pod)) - qosOrder.indexOf(qosClass(b.pod)) ||
+          a.firstSeenMs - b.firstSeenMs,
+      )
+      .map(({ uid }) => uid);
+  }
+
   /** The static Pod that a mirror of this name shows. */
   staticByKey(key: string): PodEntry | undefined {
     for (const entry of this.entries.values()) {
@@ -128,10 +142,12 @@ export class PodTable {
         entry.startFailures.delete(container.name);
       }
     }
-    entry.pod = now;
+    entry.take(now);
     if (versionOf(now) >= entry.reportedVersion) entry.reported = now.status;
   }
 }
+
+const qosOrder = ["Guaranteed", "Burstable", "BestEffort"];
 
 /** A revision as a number: what the watch tells may be older than what a write has answered. */
 export function versionOf(pod: Pod): bigint {
@@ -160,4 +176,6 @@ const ownedTypes = new Set([
   "Ready",
   "ContainersReady",
   "PodScheduled",
+  "PodResizePending",
+  "PodResizeInProgress",
 ]);

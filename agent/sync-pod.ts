@@ -1,9 +1,12 @@
 import { rm } from "node:fs/promises";
 import { type AgentContext, podEvent } from "./agent-context.ts";
 import { createSandbox, logDirectoryOf } from "./apply/create-sandbox.ts";
+import { grantResources } from "./apply/grant-resources.ts";
 import { killContainer } from "./apply/kill-container.ts";
 import { mountVolumes } from "./apply/mount-volumes.ts";
 import { removeContainer } from "./apply/log-links.ts";
+import { isReplaced } from "./apply/replaced-mark.ts";
+import { resizePod } from "./apply/resize-pod.ts";
 import { runtimeHandler } from "./apply/runtime-handler.ts";
 import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
@@ -32,6 +35,8 @@ export interface SyncPorts {
   readonly room: () => NodeRoom;
   /** False while a Pod of the API cannot be judged: this node's own object has not been seen. */
   readonly nodeKnown: () => boolean;
+  /** A Pod has ended or got smaller: what waits for room is looked at. */
+  readonly roomFreed: () => void;
   /** The status is new: it has to reach the API. */
   readonly report: (entry: PodEntry) => void;
   /** Nothing is left of it. */
@@ -58,6 +63,7 @@ export async function syncPod(
   const now = clock.now();
   if (entry.gone || entry.pod.metadata?.deletionTimestamp !== undefined) entry.terminatingSinceMs ??= now;
   if (!admit(context, entry, ports)) return;
+  await grantResources(context, entry, ports);
   judgeDeadline(context, entry, ports);
   useObjects(context, entry);
   await readLastWords(context, entry);
@@ -71,6 +77,7 @@ export async function syncPod(
   report(context, entry, ports);
   if (entry.volumes.state === "ready" && !mustStop(pod, memoryOf(context, entry)))
     await mountVolumes(context, entry, ports.wakeAt, signal);
+  if (!mustStop(pod, memoryOf(context, entry))) await resizePod(context, entry, ports.wakeAt, signal);
   for (const action of plan.actions) again = (await apply(context, entry, action, ports, signal)) || again;
   await removeDead(context, entry, signal);
   report(context, entry, ports);
@@ -268,6 +275,7 @@ function sayNetwork(context: AgentContext, entry: PodEntry): void {
 async function readLastWords(context: AgentContext, entry: PodEntry): Promise<void> {
   for (const container of entry.runtime.containers) {
     if (container.state !== "exited" || entry.terminationMessages.has(container.id)) continue;
+    if (await isReplaced(context.config.rootDir, container)) entry.replaced.add(container.id);
     const said = await terminationMessage(context.config.rootDir, container);
     entry.terminationMessages.set(container.id, said === "" ? container.message : said);
   }
@@ -334,7 +342,7 @@ async function removeRun(
   if (known === undefined || known.attempt < container.attempt)
     entry.removedRuns.set(container.name, container);
   await removeContainer(context, entry.pod, container, signal);
-  entry.terminationMessages.delete(container.id);
+  entry.forgetRun(container.id);
 }
 
 async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortSignal): Promise<void> {
@@ -342,7 +350,7 @@ async function removeDead(context: AgentContext, entry: PodEntry, signal: AbortS
   for (const id of dead.containers) {
     const name = entry.runtime.containers.find((one) => one.id === id)?.name ?? "";
     await removeContainer(context, entry.pod, { id, name }, signal);
-    entry.terminationMessages.delete(id);
+    entry.forgetRun(id);
   }
   for (const id of dead.sandboxes) await context.runtime.removeSandbox(id, signal);
 }
@@ -364,6 +372,7 @@ async function cleanUp(
     entry.cleaned = true;
     entry.volumes = { state: "waiting", message: "" };
     context.tokens.forget(entry.uid);
+    ports.roomFreed();
   }
   if (!entry.gone) return;
   for (const container of entry.runtime.containers)

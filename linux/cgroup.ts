@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rmdir, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { isMissing } from "#lib/read-if-there.ts";
+import { isMissing, readIfThere } from "#lib/read-if-there.ts";
 
 /** Limits of one cgroup; what is undefined is left alone. */
 export interface CgroupLimits {
@@ -67,6 +67,52 @@ export async function ensureCgroup(
   }
   await setLimit(cgroups, "cpu", group, "cpu.cfs_quota_us", limits.cpuQuotaUs);
   await setLimit(cgroups, "memory", group, "memory.limit_in_bytes", limits.memoryBytes);
+}
+
+/** The limits of a cgroup as the kernel has them; a limit that is not set is absent. undefined when there is no such group. */
+export async function readCgroup(cgroups: CgroupMounts, group: string): Promise<CgroupLimits | undefined> {
+  const value = async (controller: string, file: string): Promise<string | undefined> => {
+    const mountPoint = cgroups.controllers.get(controller);
+    return mountPoint === undefined ? undefined : await readIfThere(path.join(mountPoint, group, file));
+  };
+  if (cgroups.version === 2) {
+    const [weight, max, memory] = await Promise.all([
+      value("cpu", "cpu.weight"),
+      value("cpu", "cpu.max"),
+      value("memory", "memory.max"),
+    ]);
+    if (weight === undefined && max === undefined && memory === undefined) return undefined;
+    const [quota = "max", period = "100000"] = (max ?? "").trim().split(" ");
+    return {
+      ...(weight === undefined ? {} : { cpuShares: sharesOf(Number(weight)) }),
+      ...limit("cpuQuotaUs", (Number(quota) * 100_000) / Number(period)),
+      ...limit("memoryBytes", Number(memory)),
+    };
+  }
+  const [shares, quota, memory] = await Promise.all([
+    value("cpu", "cpu.shares"),
+    value("cpu", "cpu.cfs_quota_us"),
+    value("memory", "memory.limit_in_bytes"),
+  ]);
+  if (shares === undefined && memory === undefined) return undefined;
+  return {
+    ...(shares === undefined ? {} : { cpuShares: Number(shares) }),
+    ...limit("cpuQuotaUs", Number(quota)),
+    ...limit("memoryBytes", Number(memory)),
+  };
+}
+
+/** Memory of a group that the kernel cannot take back at once, in bytes; undefined when there is no such group. */
+export async function readWorkingSet(cgroups: CgroupMounts, group: string): Promise<number | undefined> {
+  const folder = path.join(cgroups.controllers.get("memory") ?? "/nonexistent", group);
+  const v1 = cgroups.version === 1;
+  const usage = await readIfThere(path.join(folder, v1 ? "memory.usage_in_bytes" : "memory.current"));
+  if (usage === undefined) return undefined;
+  const stat = (await readIfThere(path.join(folder, "memory.stat"))) ?? "";
+  const inactive = new RegExp(`^${v1 ? "total_inactive_file" : "inactive_file"} (\\d+)$`, "m").exec(
+    stat,
+  )?.[1];
+  return Math.max(0, Number(usage) - Number(inactive ?? 0));
 }
 
 /** Removes the cgroup and what is below it. A group with processes stays. */
@@ -151,6 +197,20 @@ async function removeTree(directory: string): Promise<void> {
 /** The kubelet's linear map from v1 shares to v2 weight. */
 function weightOf(shares: number | undefined): number | undefined {
   return shares === undefined ? undefined : 1 + Math.floor(((shares - 2) * 9_999) / 262_142);
+}
+
+/** The least v1 shares that make this weight. */
+function sharesOf(weight: number): number {
+  return 2 + Math.ceil(((weight - 1) * 262_142) / 9_999);
+}
+
+/** More than any machine has: how v1 writes that there is no limit. */
+const unlimited = 2 ** 60;
+
+function limit<K extends string>(name: K, value: number): { readonly [key in K]?: number } {
+  const given: { [key in K]?: number } = {};
+  if (value >= 0 && value < unlimited) given[name] = value;
+  return given;
 }
 
 function maxOf(quotaUs: number | undefined): string | undefined {

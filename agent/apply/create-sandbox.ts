@@ -66,7 +66,7 @@ export async function sandboxOf(
     hostname,
     logDirectory: logDirectoryOf(context, entry),
     dns: podDns(pod, { servers: config.clusterDns, domain: config.clusterDomain }, node.hostDns()).dns,
-    cgroupParent: await ensurePodCgroup(context, pod),
+    cgroupParent: await ensurePodCgroup(context, entry),
   });
 }
 

@@ -5,6 +5,7 @@ import { fieldPathOf } from "../plan/containers-of.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
+import { markReplaced } from "./replaced-mark.ts";
 import { hookPorts } from "./hook-ports.ts";
 
 /** Seconds a container always has between TERM and KILL, whatever its Pod's grace period is and its hook has used. */
@@ -28,6 +29,7 @@ export function killContainer(
   const signal = AbortSignal.any([context.signal, stop.signal]);
   const run = async (): Promise<void> => {
     try {
+      if (action.replaces) await markReplaced(context.config.rootDir, container);
       if (begins && action.preStop) await preStop(context, entry, action, deadlineMs, signal);
       const left = Math.ceil((deadlineMs - context.clock.now()) / 1_000);
       // None at all is the wish to end it abruptly.

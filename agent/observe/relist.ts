@@ -86,6 +86,7 @@ export class Relister {
       const alive = new Set(sandboxes.map(({ podUid }) => podUid));
       await this.#removeOrphanDirectories(alive, signal);
       await removeOrphanCgroups(this.#context, (uid) => alive.has(uid) || table.entries.has(uid));
+      await this.#context.allocations.keepOnly((uid) => alive.has(uid) || table.entries.has(uid));
       for (const key of table.mirrors.keys()) if (table.staticByKey(key) === undefined) checkMirror(key);
     }
     metrics.runningPods.set(sandboxes.filter(({ state }) => state === "ready").length);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Container, Pod, VolumeMount } from "#api/generated/kubernetes.ts";
 import type { ContainerConfig, LinuxResources, Mount, NamespaceMode } from "../runtime/runtime.ts";
+import { plain } from "./allocation.ts";
 import { containerHash } from "./container-hash.ts";
 import type { SpecContainer } from "./containers-of.ts";
 import { expand } from "./expand.ts";
@@ -57,6 +58,7 @@ export function containerConfig(
     labels: { ...podLabels(pod), [label.containerName]: container.name },
     annotations: {
       [annotation.containerHash]: containerHash(container),
+      [annotation.resources]: JSON.stringify(plain(container.resources)),
       [annotation.backoffMs]: String(input.backoffMs),
       [annotation.restartCount]: String(input.attempt),
       [annotation.terminationPath]: terminationPath,

@@ -1,5 +1,6 @@
 import type { Container, Pod } from "#api/generated/kubernetes.ts";
 import type { LinuxResources } from "../runtime/runtime.ts";
+import type { PodLimits } from "./resize.ts";
 import { limitsOf, type QosClass, qosClass, requestsOf } from "./qos.ts";
 
 const periodUs = 100_000;
@@ -71,11 +72,7 @@ export function podCgroup(pod: Pod, driver: "cgroupfs" | "systemd", root: string
 }
 
 /** Limits of the Pod's own cgroup: the sum, where every container has one. */
-export function podCgroupLimits(pod: Pod): {
-  readonly cpuShares: number;
-  readonly cpuQuota: number | undefined;
-  readonly memoryBytes: number | undefined;
-} {
+export function podCgroupLimits(pod: Pod): PodLimits {
   const containers = pod.spec?.containers ?? [];
   const inits = pod.spec?.initContainers ?? [];
   const sidecars = inits.filter((container) => container.restartPolicy === "Always");

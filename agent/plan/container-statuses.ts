@@ -10,7 +10,8 @@ import { type ContainerRecord, containerRecords } from "./container-records.ts";
 import { containersOf, type SpecContainer } from "./containers-of.ts";
 import { restartAtMs } from "./crash-backoff.ts";
 import { hasStarted, mustStop } from "./pod-actions.ts";
-import { shouldRestart } from "./restart-policy.ts";
+import { actuatedResources } from "./resize.ts";
+import { comesBack } from "./restart-policy.ts";
 
 /** What a status is made from besides the Pod. */
 export interface StatusInput {
@@ -102,7 +103,7 @@ function statusOf(
     newest.state !== "running"
       ? {}
       : {
-          resources: container.resources,
+          resources: actuatedResources(input.memory, newest) ?? container.resources,
           ...(container.resources.requests === undefined
             ? {}
             : { allocatedResources: container.resources.requests }),
@@ -197,8 +198,7 @@ function stateOf(pod: Pod, spec: SpecContainer, newest: ContainerStatus, input: 
       }
       return { running: { startedAt: apiTime(newest.startedAtMs) } };
     case "exited": {
-      const again =
-        !mustStop(pod, input.memory) && shouldRestart(pod, spec.container, spec.kind, newest.exitCode);
+      const again = !mustStop(pod, input.memory) && comesBack(pod, spec, newest, input.memory);
       const failure = again ? startTrouble(spec.container.name, input) : undefined;
       const backsOff = again && restartAtMs(newest) > input.nowMs && !input.memory.cutShort.has(newest.id);
       // A hook's failure is one of a container that was started: the back-off replaces it, as it does a crash.

@@ -15,6 +15,8 @@ export const annotation = {
   podGraceSeconds: "io.kubernetes.pod.terminationGracePeriod",
   /** Hash of what forces a restart when it changes. Ours, so that containers of a kubelet are never restarted for it. */
   containerHash: "io.keelson.container.hash",
+  /** CPU and memory the container was made with, as JSON: what a restarted agent compares a resize with. */
+  resources: "io.keelson.container.resources",
   /** The wait after this container's end, in milliseconds: crash back-off that survives a restart of the agent. */
   backoffMs: "io.keelson.container.backoff-ms",
   /** Where a Pod came from: `api`, `file` or `http`. */

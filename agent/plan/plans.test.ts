@@ -379,6 +379,16 @@ t.test("LC4: a status patch says only what differs", async (t) => {
     metadata: { uid: "u1" },
     status: { phase: "Failed", reason: null },
   });
+  const resizing = { type: "PodResizeInProgress", status: "True" };
+  const foreign = { type: "example.com/Gate", status: "True" };
+  t.same(
+    statusPatch(pod, { conditions: [resizing, foreign] }, { conditions: [] }),
+    {
+      metadata: { uid: "u1" },
+      status: { conditions: [{ $patch: "delete", type: "PodResizeInProgress" }] },
+    },
+    "a condition of ours goes, one of others stays",
+  );
   t.same(statusPatch(pod, { podIPs: [{ ip: "a" }] }, { podIPs: [{ ip: "b" }] }), {
     metadata: { uid: "u1" },
     status: { podIPs: [{ $patch: "replace" }, { ip: "b" }] },

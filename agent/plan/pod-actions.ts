@@ -8,7 +8,8 @@ import { nextWaitMs, restartAtMs } from "./crash-backoff.ts";
 import { podGraceSeconds, probeGraceSeconds } from "./grace-period.ts";
 import { annotation } from "./names.ts";
 import { restartAllTrigger } from "./restart-all.ts";
-import { shouldRestart } from "./restart-policy.ts";
+import { actuatedResources, resizeNeed } from "./resize.ts";
+import { comesBack } from "./restart-policy.ts";
 import { sandboxNeed } from "./sandbox-need.ts";
 
 /** One thing to do for a Pod. Killing and pulling go on in the background; the rest is done when it returns. */
@@ -22,6 +23,8 @@ export type PodAction =
       readonly message: string;
       readonly graceSeconds: number;
       readonly preStop: boolean;
+      /** It is ended so that it runs anew, whatever it answers. */
+      readonly replaces: boolean;
     }
   | { readonly do: "stop-sandbox"; readonly id: string }
   | { readonly do: "create-sandbox"; readonly attempt: number }
@@ -87,7 +90,7 @@ class Draft implements PodPlan {
 
 function planRun(pod: Pod, runtime: PodRuntime, memory: PodMemory, nowMs: number, draft: Draft): void {
   const need = sandboxNeed(pod, runtime);
-  if (isFinished(pod, runtime)) {
+  if (isFinished(pod, runtime, memory)) {
     planEnd(pod, runtime, memory, nowMs, draft);
     return;
   }
@@ -213,8 +216,7 @@ function planContainer(context: RunContext, spec: SpecContainer): "go-on" | "hol
     const earlier = context.everyRecord.get(spec.container.name)?.newest;
     if (earlier?.state === "exited") {
       // What ended for good in an earlier sandbox is not run again; init containers are, for the new sandbox.
-      if (spec.kind === "app" && !shouldRestart(pod, spec.container, spec.kind, earlier.exitCode))
-        return "go-on";
+      if (spec.kind === "app" && !comesBack(pod, spec, earlier, memory)) return "go-on";
       if (waits(context, spec, earlier)) return "go-on";
     }
     start(context, spec);
@@ -224,7 +226,7 @@ function planContainer(context: RunContext, spec: SpecContainer): "go-on" | "hol
   switch (current.state) {
     case "running": {
       const why = restartReason(context, spec, current);
-      if (why !== undefined) killNow(context, current, spec, why.message, why.graceSeconds);
+      if (why !== undefined) killNow(context, current, spec, why.message, why.graceSeconds, true);
       return memory.postStart.get(current.id) === "running" ? "hold" : "go-on";
     }
     case "created": // the agent ended between create and start: nothing ran, so nothing is lost
@@ -241,7 +243,7 @@ function planContainer(context: RunContext, spec: SpecContainer): "go-on" | "hol
       );
       return "go-on";
     case "exited":
-      if (!shouldRestart(pod, spec.container, spec.kind, current.exitCode)) return "go-on";
+      if (!comesBack(pod, spec, current, memory)) return "go-on";
       if (waits(context, spec, current)) return "go-on";
       start(context, spec);
       return holdsOthers(spec);
@@ -255,9 +257,9 @@ function holdsOthers({ container }: SpecContainer): "go-on" | "hold" {
   return container.lifecycle?.postStart === undefined ? "go-on" : "hold";
 }
 
-/** Whether the crash back-off of `ended` has still to pass. A new image does not wait. */
+/** Whether the crash back-off of `ended` has still to pass. A new image does not wait, nor do new resources. */
 function waits(context: RunContext, spec: SpecContainer, ended: ContainerStatus): boolean {
-  if (hashChanged(spec.container, ended) || context.memory.cutShort.has(ended.id)) return false;
+  if (isMadeAnew(context, spec, ended) || context.memory.cutShort.has(ended.id)) return false;
   const at = restartAtMs(ended);
   if (at <= context.nowMs) return false;
   context.draft.backingOff.set(spec.container.name, at - ended.finishedAtMs);
@@ -280,6 +282,12 @@ function restartReason(
   }
   if (memory.postStart.get(current.id) === "failed") {
     return { message: "FailedPostStartHook", graceSeconds: podGraceSeconds(pod) };
+  }
+  if (kind !== "init" && resizeNeed(container, actuatedResources(memory, current)) === "restart") {
+    return {
+      message: `Container ${container.name} resize requires restart`,
+      graceSeconds: podGraceSeconds(pod),
+    };
   }
   const probes = memory.probes.get(current.id);
   for (const probe of ["startup", "liveness"] as const) {
@@ -305,7 +313,7 @@ function start(context: RunContext, spec: SpecContainer): void {
   if (image === undefined) return;
   const { name } = spec.container;
   const before = context.everyRecord.get(name)?.newest ?? memory.removedRuns.get(name);
-  const fresh = before === undefined || hashChanged(spec.container, before);
+  const fresh = before === undefined || isMadeAnew(context, spec, before);
   draft.actions.push({
     do: "start-container",
     spec,
@@ -401,9 +409,10 @@ function kill(
     readonly nowMs: number;
     /** No hook and no grace period. */
     readonly abruptly?: boolean;
+    readonly replaces?: boolean;
   },
 ): void {
-  const { container, spec, message, deadlineMs, nowMs, abruptly = false } = what;
+  const { container, spec, message, deadlineMs, nowMs, abruptly = false, replaces = false } = what;
   const going = memory.kills.get(container.id);
   // The grace period may only shrink; a shorter one replaces the running stop. Rounding is no shrinking.
   if (going !== undefined && going.deadlineMs <= deadlineMs + 500) return;
@@ -414,6 +423,7 @@ function kill(
     message,
     graceSeconds: abruptly ? 0 : Math.max(1, Math.ceil((deadlineMs - nowMs) / 1_000)),
     preStop: going === undefined && !abruptly,
+    replaces,
   });
 }
 
@@ -423,8 +433,16 @@ function killNow(
   spec: SpecContainer | undefined,
   message: string,
   graceSeconds: number,
+  replaces: boolean = false,
 ): void {
-  kill(draft, memory, { container, spec, message, deadlineMs: nowMs + graceSeconds * 1_000, nowMs });
+  kill(draft, memory, {
+    container,
+    spec,
+    message,
+    deadlineMs: nowMs + graceSeconds * 1_000,
+    nowMs,
+    replaces,
+  });
 }
 
 /** Containers of the Pod that its spec does not name any more. */
@@ -444,15 +462,17 @@ function firstToStart(pod: Pod): readonly SpecContainer[] {
 }
 
 /** Whether a container of this record has ended for good. */
-function isDone(pod: Pod, spec: SpecContainer, record: ContainerRecord | undefined): boolean {
-  return (
-    record?.newest.state === "exited" &&
-    !shouldRestart(pod, spec.container, spec.kind, record.newest.exitCode)
-  );
+function isDone(
+  pod: Pod,
+  spec: SpecContainer,
+  record: ContainerRecord | undefined,
+  memory: PodMemory,
+): boolean {
+  return record?.newest.state === "exited" && !comesBack(pod, spec, record.newest, memory);
 }
 
 /** Whether every app container has ended for good, or an init container failed for good. */
-function isFinished(pod: Pod, runtime: PodRuntime): boolean {
+function isFinished(pod: Pod, runtime: PodRuntime, memory: PodMemory): boolean {
   const records = containerRecords(runtime.containers);
   const all = containersOf(pod);
   const initFailed = all.some((spec) => {
@@ -461,11 +481,11 @@ function isFinished(pod: Pod, runtime: PodRuntime): boolean {
       spec.kind === "init" &&
       newest !== undefined &&
       newest.exitCode !== 0 &&
-      isDone(pod, spec, { newest, older: [] })
+      isDone(pod, spec, { newest, older: [] }, memory)
     );
   });
   const apps = all.filter(({ kind }) => kind === "app");
-  return initFailed || apps.every((spec) => isDone(pod, spec, records.get(spec.container.name)));
+  return initFailed || apps.every((spec) => isDone(pod, spec, records.get(spec.container.name), memory));
 }
 
 /** A sidecar counts as started when its startup probe passed and its postStart hook has ended. */
@@ -479,6 +499,13 @@ export function hasStarted(memory: PodMemory, container: ContainerStatus | undef
 
 function isAlive(container: ContainerStatus): boolean {
   return container.state === "running" || container.state === "unknown";
+}
+
+/** Whether the next run is another container than the one that ended: its image or its resources are new. */
+function isMadeAnew({ memory }: RunContext, { container }: SpecContainer, ended: ContainerStatus): boolean {
+  return (
+    hashChanged(container, ended) || resizeNeed(container, actuatedResources(memory, ended)) === "restart"
+  );
 }
 
 function hashChanged(container: Container, current: ContainerStatus): boolean {

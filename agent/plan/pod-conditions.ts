@@ -1,4 +1,5 @@
 import type { ContainerStatus, Pod, PodCondition } from "#api/generated/kubernetes.ts";
+import type { ResizeState } from "../model.ts";
 import { containersOf } from "./containers-of.ts";
 import type { Phase } from "./pod-phase.ts";
 import { mayRestartAll } from "./restart-policy.ts";
@@ -13,6 +14,7 @@ export interface ConditionInput {
   readonly sandboxReady: boolean;
   /** The end of one container makes all of them run anew. */
   readonly restartingAll: boolean;
+  readonly resize: ResizeState;
 }
 
 type Draft = Omit<PodCondition, "lastTransitionTime">;
@@ -25,6 +27,8 @@ export const ownedConditions: readonly string[] = [
   "ContainersReady",
   "PodScheduled",
   "AllContainersRestarting",
+  "PodResizePending",
+  "PodResizeInProgress",
 ];
 
 /** The agent's conditions, in the order tools print them, without times. */
@@ -39,6 +43,7 @@ export function podConditions(pod: Pod, input: ConditionInput): readonly Draft[]
     containersReady,
     { type: "PodScheduled", status: "True" },
     ...(mayRestartAll(pod) ? [restartingCondition(input)] : []),
+    ...resizeConditions(input),
   ].map((condition) => ({ ...condition, ...observed }));
 }
 
@@ -53,6 +58,23 @@ function restartingCondition({ phase, restartingAll }: ConditionInput): Draft {
     reason: "RestartAllContainersStarted",
     message: "container exited with restart policy rule",
   };
+}
+
+/** They are there only while they are true (KEP-1287). */
+function resizeConditions({ phase, resize: { pending, progress } }: ConditionInput): readonly Draft[] {
+  if (phase === "Succeeded" || phase === "Failed") return [];
+  return [
+    ...(pending === undefined ? [] : [{ type: "PodResizePending", status: "True", ...pending }]),
+    ...(progress === undefined
+      ? []
+      : [
+          {
+            type: "PodResizeInProgress",
+            status: "True",
+            ...(progress.error === undefined ? {} : { reason: "Error", message: progress.error }),
+          },
+        ]),
+  ];
 }
 
 function initializedCondition(pod: Pod, { phase, statuses, initialized }: ConditionInput): Draft {

@@ -1,6 +1,7 @@
-import type { ContainerStatus, Pod } from "#api/generated/kubernetes.ts";
+import type { ContainerStateTerminated, ContainerStatus, Pod } from "#api/generated/kubernetes.ts";
+import type { PodMemory } from "../model.ts";
 import { containersOf, type SpecContainer } from "./containers-of.ts";
-import { shouldRestart } from "./restart-policy.ts";
+import { comesBack } from "./restart-policy.ts";
 
 /** A Pod's phase. */
 export type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
@@ -9,7 +10,19 @@ export type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
  * The phase that the containers' statuses amount to.
  * @param stopping the Pod is to end: what has ended does not come back.
  */
-export function podPhase(pod: Pod, statuses: readonly ContainerStatus[], stopping: boolean): Phase {
+export function podPhase(
+  pod: Pod,
+  statuses: readonly ContainerStatus[],
+  stopping: boolean,
+  memory: Pick<PodMemory, "replaced">,
+): Phase {
+  const returns = (spec: SpecContainer, end: ContainerStateTerminated | undefined): boolean =>
+    comesBack(
+      pod,
+      spec,
+      { id: end?.containerID?.split("//")[1] ?? "", exitCode: end?.exitCode ?? 0 },
+      memory,
+    );
   const byName = new Map(statuses.map((status) => [status.name, status]));
   const all = containersOf(pod);
   const inits = all.filter(({ kind }) => kind === "init");
@@ -26,12 +39,7 @@ export function podPhase(pod: Pod, statuses: readonly ContainerStatus[], stoppin
 
   for (const spec of inits) {
     const end = byName.get(spec.container.name)?.state?.terminated;
-    if (
-      end !== undefined &&
-      end.exitCode !== 0 &&
-      !shouldRestart(pod, spec.container, spec.kind, end.exitCode)
-    )
-      return "Failed";
+    if (end !== undefined && end.exitCode !== 0 && !returns(spec, end)) return "Failed";
   }
   const appsBegan = apps.some((spec) => isUp(spec) || endOf(spec) !== undefined);
   const initPending = inits.some(
@@ -46,9 +54,9 @@ export function podPhase(pod: Pod, statuses: readonly ContainerStatus[], stoppin
     return stopping && !all.some(isUp) ? "Failed" : "Pending";
   }
   if (apps.some(isUp)) return "Running";
-  const ends = apps.map((spec) => ({ spec, code: endOf(spec)?.exitCode ?? 0 }));
-  const good = ends.every(({ code }) => code === 0);
+  const ends = apps.map((spec) => ({ spec, end: endOf(spec) }));
+  const good = ends.every(({ end }) => (end?.exitCode ?? 0) === 0);
   if (stopping) return good ? "Succeeded" : "Failed";
-  if (ends.some(({ spec, code }) => shouldRestart(pod, spec.container, spec.kind, code))) return "Running";
+  if (ends.some(({ spec, end }) => returns(spec, end))) return "Running";
   return good ? "Succeeded" : "Failed";
 }

@@ -26,7 +26,7 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
   };
   const all = [...statuses.init, ...statuses.app];
   const stopping = mustStop(pod, memory);
-  const phase = visiblePhase(pod, input, podPhase(pod, all, stopping));
+  const phase = visiblePhase(pod, input, podPhase(pod, all, stopping, memory));
   const sandbox = newestSandbox(runtime);
   const sandboxReady = sandbox?.state === "ready" && (sandbox.network === "node" || sandbox.ips.length > 0);
   const podIps =
@@ -47,6 +47,7 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
     statuses: all,
     initialized: isInitialized(pod, input),
     sandboxReady,
+    resize: memory.resize,
     restartingAll: !stopping && restartAllTrigger(pod, runtime) !== undefined,
   });
   return {

@@ -1,5 +1,7 @@
 import type { Container, ContainerRestartRule, Pod } from "#api/generated/kubernetes.ts";
-import type { ContainerKind } from "../model.ts";
+import type { ContainerKind, PodMemory } from "../model.ts";
+import type { ContainerStatus } from "../runtime/runtime.ts";
+import type { SpecContainer } from "./containers-of.ts";
 
 /** The action of a rule by which the end of one container makes all of the Pod's run anew (KEP-5532). */
 const restartAll = "RestartAllContainers";
@@ -19,6 +21,20 @@ export function shouldRestart(
   // An init container that ended well is finished whatever the policy says.
   if (kind === "init") return exitCode !== 0 && policy !== "Never";
   return policy === "Always" || (policy === "OnFailure" && exitCode !== 0);
+}
+
+/** Whether a container that ended is started again: by its exit code, or because the agent ended it for that. */
+export function comesBack(
+  pod: Pod,
+  { container, kind }: SpecContainer,
+  ended: Pick<ContainerStatus, "id" | "exitCode">,
+  { replaced }: Pick<PodMemory, "replaced">,
+): boolean {
+  const policy = container.restartPolicy ?? pod.spec?.restartPolicy ?? "Always";
+  return (
+    (replaced.has(ended.id) && policy !== "Never" && kind !== "ephemeral") ||
+    shouldRestart(pod, container, kind, ended.exitCode)
+  );
 }
 
 /** Whether a container that ended with this code makes every container of its Pod run anew. */

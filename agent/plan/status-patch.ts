@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Pod, PodStatus } from "#api/generated/kubernetes.ts";
+import { ownedConditions } from "./pod-conditions.ts";
 
 /**
  * The strategic merge patch that brings a Pod's status in the API to `wanted`: only what differs, and the uid,
@@ -19,11 +20,15 @@ export function statusPatch(pod: Pod, before: PodStatus | undefined, wanted: Pod
   }
   // Conditions merge by type, so only ours are sent and everybody else's stay.
   if (wanted.conditions !== undefined && changes["conditions"] !== undefined) {
-    changes["conditions"] = wanted.conditions.filter(
+    const differ = wanted.conditions.filter(
       (condition) => !before?.conditions?.some((same) => isDeepStrictEqual(same, condition)),
     );
-    if (Array.isArray(changes["conditions"]) && changes["conditions"].length === 0)
-      delete changes["conditions"];
+    const gone = (before?.conditions ?? [])
+      .filter(({ type }) => ownedConditions.includes(type))
+      .filter(({ type }) => !wanted.conditions?.some((condition) => condition.type === type))
+      .map(({ type }) => ({ $patch: "delete", type }));
+    if (differ.length + gone.length > 0) changes["conditions"] = [...differ, ...gone];
+    else delete changes["conditions"];
   }
   if (Object.keys(changes).length === 0) return undefined;
   return { metadata: { uid: pod.metadata?.uid }, status: changes };

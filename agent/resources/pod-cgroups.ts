@@ -1,24 +1,62 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
-import { childCgroups, ensureCgroup, removeCgroup } from "#linux/cgroup.ts";
+import { type CgroupLimits, childCgroups, ensureCgroup, readCgroup, removeCgroup } from "#linux/cgroup.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { podCgroup, podCgroupLimits } from "../plan/container-resources.ts";
+import { limitsMeanwhile, type PodLimits } from "../plan/resize.ts";
+import type { PodEntry } from "../pod-entry.ts";
 
 /**
  * Makes the Pod's cgroup with its limits.
  * @returns what the runtime is told as parent: a path (cgroupfs), a slice (systemd), "" when there are none.
  */
-export async function ensurePodCgroup(context: AgentContext, pod: Pod): Promise<string> {
+export async function ensurePodCgroup(context: AgentContext, entry: PodEntry): Promise<string> {
   const { config, cgroups, cgroupDriver } = context;
   if (!config.cgroupsPerQos || cgroups === undefined) return "";
-  const group = podCgroup(pod, cgroupDriver, config.cgroupRoot);
+  const group = podCgroup(entry.pod, cgroupDriver, config.cgroupRoot);
   if (cgroupDriver === "systemd") return group; // systemd makes the slice when the runtime asks it to
-  const limits = podCgroupLimits(pod);
-  await ensureCgroup(cgroups, group, {
-    cpuShares: limits.cpuShares,
-    ...(limits.cpuQuota === undefined ? {} : { cpuQuotaUs: limits.cpuQuota }),
-    ...(limits.memoryBytes === undefined ? {} : { memoryBytes: limits.memoryBytes }),
-  });
+  const limits = podCgroupLimits(entry.pod);
+  // While a resize goes on, some containers still have what they had.
+  const before = entry.settled === entry.allocation ? undefined : await readPodLimits(context, entry.pod);
+  await ensureCgroup(
+    cgroups,
+    group,
+    written(before === undefined ? limits : limitsMeanwhile(before, limits)),
+  );
   return group;
+}
+
+/** The limits of the Pod's cgroup as the kernel has them; undefined when it has none of its own that we write. */
+export async function readPodLimits(context: AgentContext, pod: Pod): Promise<PodLimits | undefined> {
+  const { config, cgroups, cgroupDriver } = context;
+  if (!config.cgroupsPerQos || cgroups === undefined || cgroupDriver === "systemd") return undefined;
+  const limits = await readCgroup(cgroups, podCgroup(pod, cgroupDriver, config.cgroupRoot));
+  return (
+    limits && {
+      cpuShares: limits.cpuShares,
+      cpuQuota: limits.cpuQuotaUs,
+      memoryBytes: limits.memoryBytes,
+    }
+  );
+}
+
+/** Changes the limits of a Pod's cgroup that is there. */
+export async function writePodLimits(context: AgentContext, pod: Pod, limits: PodLimits): Promise<void> {
+  const { config, cgroups, cgroupDriver } = context;
+  if (cgroups === undefined) return;
+  const { cpuQuotaUs = -1, memoryBytes = -1, ...shares } = written(limits);
+  await ensureCgroup(cgroups, podCgroup(pod, cgroupDriver, config.cgroupRoot), {
+    ...shares,
+    cpuQuotaUs,
+    memoryBytes,
+  });
+}
+
+function written({ cpuShares, cpuQuota, memoryBytes }: PodLimits): CgroupLimits {
+  return {
+    ...(cpuShares === undefined ? {} : { cpuShares }),
+    ...(cpuQuota === undefined ? {} : { cpuQuotaUs: cpuQuota }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+  };
 }
 
 /** Removes the Pod's cgroup, once nothing runs in it. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { type CgroupMounts, findCgroups } from "#linux/cgroup.ts";
 import type { Clock } from "#lib/clock.ts";
 import type { AgentPod, AgentView } from "../model.ts";
+import { containerCgroups } from "../resources/container-cgroup.ts";
 
 /** What a cgroup used. */
 export interface Usage {
@@ -70,14 +71,13 @@ export class UsageReader {
     return { node, pods };
   }
 
-  /** Runtimes name a container's cgroup by its id, with systemd as a scope. */
   async #containerUsage(
     parent: string,
     id: string,
     before: ReadonlyMap<string, Sample>,
   ): Promise<Usage | undefined> {
-    for (const name of [id, `cri-containerd-${id}.scope`, `crio-${id}.scope`, `docker-${id}.scope`]) {
-      const usage = await this.#usage(`${parent}/${name}`, before);
+    for (const group of containerCgroups(parent, id)) {
+      const usage = await this.#usage(group, before);
       if (usage !== undefined) return usage;
     }
     return undefined;

@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
-import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
+import type { Container, Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import { HttpTransport } from "#api/http-transport.ts";
 import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { configMaps, events, leases, nodes, pods, secrets, serviceAccounts } from "#api/resources.ts";
@@ -11,7 +11,7 @@ import { isReason } from "#api/status-error.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { jsonLog, noLog } from "#lib/log.ts";
-import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
+import { findCgroups, readCgroup, readWorkingSet, removeCgroup } from "#linux/cgroup.ts";
 import { flags } from "../../agent/config.ts";
 import { runAgent } from "../../agent/main.ts";
 import { Channel } from "../../agent/runtime/cri/channel.ts";
@@ -406,6 +406,169 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     const main = (await get("web"))?.status?.containerStatuses?.[0];
     t.match(main, { restartCount: 0, ready: true }, "nobody else is touched");
     t.equal((await stateOf("once"))?.terminated?.reason, "Error", "and it is not restarted");
+  });
+
+  await t.test("LC21: CPU and memory of a running Pod are changed in place, or say why not", async (t) => {
+    const mounts = await findCgroups();
+    const limits = (cpu: string, memory: string) => ({ cpu, memory });
+    const asking = (name: string, resources: object, more: Partial<Container> = {}): Pod => ({
+      metadata: { name, namespace: "default" },
+      spec: {
+        nodeName: "node-a",
+        restartPolicy: "OnFailure",
+        automountServiceAccountToken: false,
+        terminationGracePeriodSeconds: 2,
+        containers: [
+          {
+            name: "main",
+            image,
+            // It ends well when it is asked to: only the agent knows that it has to come back.
+            command: ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"],
+            resources,
+            resizePolicy: [{ resourceName: "memory", restartPolicy: "NotRequired" }],
+            ...more,
+          },
+        ],
+      },
+    });
+    const start = async (pod: Pod): Promise<Pod> => {
+      await admin.create(pods, pod, {}, signal);
+      const name = pod.metadata?.name ?? "";
+      await until(`${name} runs`, async () => (await main(name))?.state?.running !== undefined);
+      return (await get(name)) ?? {};
+    };
+    const main = async (name: string) => (await get(name))?.status?.containerStatuses?.[0];
+    const resize = (name: string, resources: object) => {
+      const patch = { spec: { containers: [{ name: "main", resources }] } };
+      return admin.patch(
+        pods,
+        { namespace: "default", name },
+        "strategic",
+        patch,
+        { subresource: "resize" },
+        signal,
+      );
+    };
+    const groupsOf = async (name: string) => {
+      const pod = await get(name);
+      const id = pod?.status?.containerStatuses?.[0]?.containerID?.replace("containerd://", "");
+      const group = `${cgroupRoot}/kubepods/burstable/pod${pod?.metadata?.uid}`;
+      return { pod: await readCgroup(mounts, group), main: await readCgroup(mounts, `${group}/${id}`) };
+    };
+    const saysOf = async (name: string): Promise<readonly string[]> => {
+      const all = await admin.list(events, { namespace: "default" }, signal);
+      return all.items
+        .filter(({ involvedObject }) => involvedObject.name === name)
+        .map(({ reason }) => reason ?? "");
+    };
+    const mebi = 1_024 * 1_024;
+
+    const first = await start(
+      asking("grows", { requests: limits("50m", "32Mi"), limits: limits("100m", "64Mi") }),
+    );
+    t.match(await groupsOf("grows"), { pod: { cpuQuotaUs: 10_000 }, main: { cpuQuotaUs: 10_000 } });
+    const id = first.status?.containerStatuses?.[0]?.containerID;
+
+    await t.test("more and less of both, in place", async (t) => {
+      await resize("grows", { requests: limits("60m", "40Mi"), limits: limits("200m", "96Mi") });
+      await until("in effect", async () => (await main("grows"))?.resources?.limits?.["cpu"] === "200m");
+      const wide = { cpuShares: 61, cpuQuotaUs: 20_000, memoryBytes: 96 * mebi };
+      t.same(await groupsOf("grows"), { pod: wide, main: wide });
+      t.match(await main("grows"), {
+        containerID: id,
+        restartCount: 0,
+        allocatedResources: { cpu: "60m", memory: "40Mi" },
+        resources: { requests: { cpu: "60m" }, limits: { memory: "96Mi" } },
+      });
+      await resize("grows", { requests: limits("50m", "32Mi"), limits: limits("150m", "80Mi") });
+      await until("smaller", async () => (await main("grows"))?.resources?.limits?.["cpu"] === "150m");
+      const narrow = { cpuShares: 51, cpuQuotaUs: 15_000, memoryBytes: 80 * mebi };
+      t.same(await groupsOf("grows"), { pod: narrow, main: narrow });
+      t.match(await main("grows"), { containerID: id, restartCount: 0 });
+      t.equal(await condition("grows", "PodResizeInProgress"), undefined);
+      await until("said", async () => (await saysOf("grows")).includes("ResizeCompleted"));
+      t.ok((await saysOf("grows")).includes("ResizeStarted"));
+    });
+
+    await t.test("what can never fit changes nothing", async (t) => {
+      await resize("grows", { requests: limits("5000", "32Mi"), limits: limits("5000", "80Mi") });
+      await until("refused", async () => (await condition("grows", "PodResizePending"))?.status === "True");
+      t.match(await condition("grows", "PodResizePending"), {
+        reason: "Infeasible",
+        message: /Node didn't have enough capacity: cpu, requested: 5000000, capacity: \d+/,
+      });
+      t.match(await groupsOf("grows"), { main: { cpuQuotaUs: 15_000 } });
+      t.match(await main("grows"), { containerID: id, resources: { limits: { cpu: "150m" } } });
+      await agent.end();
+      agent = startAgent();
+      await resize("grows", { requests: limits("50m", "32Mi"), limits: limits("150m", "80Mi") });
+      await until("taken back", async () => (await condition("grows", "PodResizePending")) === undefined);
+      t.match(await main("grows"), { containerID: id, restartCount: 0 }, "a new agent changed nothing");
+    });
+
+    await t.test("what does not fit now waits for room", async (t) => {
+      const node = await admin.get(nodes, { namespace: "", name: "node-a" }, signal);
+      const cpus = Number(node.status?.allocatable?.["cpu"] ?? 0);
+      await start(asking("neighbour", { requests: { cpu: `${cpus * 1_000 - 200}m` } }));
+      await resize("grows", { requests: limits("500m", "32Mi"), limits: limits("500m", "80Mi") });
+      await until(
+        "put off",
+        async () => (await condition("grows", "PodResizePending"))?.reason === "Deferred",
+      );
+      await admin.delete(pods, { namespace: "default", name: "neighbour" }, {}, signal);
+      await until("granted", async () => (await main("grows"))?.resources?.limits?.["cpu"] === "500m");
+      t.equal(await condition("grows", "PodResizePending"), undefined);
+      t.match(await main("grows"), { containerID: id, restartCount: 0 });
+      t.ok((await saysOf("grows")).includes("ResizeDeferred"));
+    });
+
+    await t.test("a container whose policy asks for it is made anew, once", async (t) => {
+      const policy = [{ resourceName: "memory", restartPolicy: "RestartContainer" }];
+      await start(
+        asking(
+          "anew-by-resize",
+          { limits: limits("100m", "64Mi"), requests: { cpu: "50m" } },
+          { resizePolicy: policy },
+        ),
+      );
+      const name = "anew-by-resize";
+      const before = await main(name);
+      await resize(name, { limits: limits("100m", "96Mi"), requests: limits("50m", "64Mi") });
+      await until("made anew", async () => {
+        const now = await main(name);
+        return now?.state?.running !== undefined && now.containerID !== before?.containerID;
+      });
+      await until("settled", async () => (await condition(name, "PodResizeInProgress")) === undefined);
+      t.match(await main(name), { restartCount: 1, lastState: { terminated: { exitCode: 0 } } });
+      t.match(await groupsOf(name), { pod: { memoryBytes: 96 * mebi }, main: { memoryBytes: 96 * mebi } });
+      t.equal((await get(name))?.status?.phase, "Running");
+    });
+
+    await t.test("memory is not limited below what is used", async (t) => {
+      const script = "dd if=/dev/zero of=/dev/shm/held bs=1M count=40 2>/dev/null; exec sleep 3600";
+      const command = ["/bin/sh", "-c", script];
+      await start(asking("full", { limits: limits("500m", "128Mi"), requests: { cpu: "50m" } }, { command }));
+      const before = await main("full");
+      const { metadata } = (await get("full")) ?? {};
+      const group = `${cgroupRoot}/kubepods/burstable/pod${metadata?.uid}`;
+      await until("filled", async () => ((await readWorkingSet(mounts, group)) ?? 0) > 40 * mebi);
+      await resize("full", { limits: limits("500m", "24Mi"), requests: limits("50m", "24Mi") });
+      await until("said", async () => (await condition("full", "PodResizeInProgress"))?.reason === "Error");
+      t.match(await condition("full", "PodResizeInProgress"), {
+        message: /attempting to set container "main" memory limit \(25165824\) below current usage \(\d+\)/,
+      });
+      t.match(await main("full"), {
+        containerID: before?.containerID,
+        resources: { limits: { memory: "128Mi" } },
+      });
+      await resize("full", { limits: limits("500m", "96Mi"), requests: limits("50m", "24Mi") });
+      await until("in effect", async () => (await main("full"))?.resources?.limits?.["memory"] === "96Mi");
+      t.match(await main("full"), { containerID: before?.containerID, restartCount: 0 });
+    });
+    for (const name of ["grows", "anew-by-resize", "full"]) {
+      await admin.delete(pods, { namespace: "default", name }, { gracePeriodSeconds: 1 }, signal);
+      await until(`${name} is gone`, async () => (await get(name)) === undefined);
+    }
   });
 
   await t.test("LC16: a deleted Pod stops within its grace period and leaves nothing", async (t) => {
