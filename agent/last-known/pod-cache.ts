@@ -51,6 +51,8 @@ const pauseMs = 4_000;
 /** Silence after which the API counts as out of reach. A refused connection does so at once. */
 const silenceMs = 10_000;
 const lookMs = 100;
+/** Between two looks at an API that does answer, but does not let us in. */
+const seldomMs = 2_000;
 /** Objects read one by one that are remembered; the one that was read longest ago goes first. */
 const maxObjects = 1_024;
 /** A larger file is not one of ours. */
@@ -80,7 +82,7 @@ export class PodCache {
   /** Reads what there is. What cannot be used is set aside and said; when the cache is off, it is removed. */
   static async open(ports: PodCachePorts): Promise<PodCache> {
     const cache = new PodCache(ports);
-    if (ports.mode === "off") await rm(ports.folder, { recursive: true, force: true });
+    if (ports.mode === "off") await cache.#remove(ports.folder);
     else await cache.#read();
     return cache;
   }
@@ -100,13 +102,14 @@ export class PodCache {
   ): Promise<Pick<LastKnown, "nodes" | "pods" | "services"> | undefined> {
     const { clock, mode } = this.#ports;
     const sinceMs = clock.monotonicMs();
-    while (pods.view.state === "listing") {
-      const isSilent = pods.lastError === undefined && clock.monotonicMs() - sinceMs >= silenceMs;
-      if (mode !== "off" && (isSilent || isUnreachable(pods.lastError))) {
+    while (mode !== "off" && pods.view.state === "listing") {
+      const forMs = clock.monotonicMs() - sinceMs;
+      const isSilent = pods.lastError === undefined && forMs >= silenceMs;
+      if (isSilent || isUnreachable(pods.lastError)) {
         this.#away = true;
         return this.#left;
       }
-      await clock.sleep(lookMs, signal);
+      await clock.sleep(forMs < silenceMs ? lookMs : seldomMs, signal);
     }
     this.back();
     return undefined;
@@ -251,8 +254,8 @@ export class PodCache {
     const isSecret = mode === "with-secrets";
     if (!isSecret) {
       for (const file of ["secrets", "tokens"] as const) {
-        await rm(fileOf(folder, file), { force: true });
-        await rm(`${fileOf(folder, file)}.broken`, { force: true });
+        await this.#remove(fileOf(folder, file));
+        await this.#remove(`${fileOf(folder, file)}.broken`);
       }
     }
     const nodes = await this.#readFile("nodes");
@@ -270,6 +273,14 @@ export class PodCache {
     for (const [place, object] of pairs(objects.filter((one) => !isRef(one))))
       this.#objects.set(place, object);
     if (isSecret) this.#tokens = (await this.#readFile("tokens")) as KnownToken[];
+  }
+
+  async #remove(place: string): Promise<void> {
+    try {
+      await rm(place, { recursive: true, force: true });
+    } catch (cause) {
+      this.#ports.log.error("cannot remove what must not be kept", { place, cause: errorText(cause) });
+    }
   }
 
   /** What the file has; nothing when it cannot be used, and then it is set aside. */
