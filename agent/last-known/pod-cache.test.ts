@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import t, { type Test } from "tap";
 import { ApiClient } from "#api/client.ts";
-import { nodes, runtimeClasses } from "#api/resources.ts";
+import { nodes, runtimeClasses, secrets } from "#api/resources.ts";
 import { StatusError } from "#api/status-error.ts";
 import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
 import { FakeClock } from "#lib/clock.ts";
@@ -329,6 +329,26 @@ t.test("objects read one by one are remembered, and forgotten when they are gone
   await after.whenAway(listing, AbortSignal.timeout(5_000));
   server.answer = undefined;
   await t.rejects(after.reader(client).get(runtimeClasses, place, AbortSignal.timeout(5_000)), /refused/);
+});
+
+t.test("a Secret that is read by itself is one too", async (t) => {
+  const { open, folder } = await box(t);
+  const client = new ApiClient(new OneObject());
+  for (const mode of ["without-secrets", "with-secrets"] as const) {
+    const cache = await open(mode);
+    const stop = new AbortController();
+    const running = cache.run(() => ({ ...knowledge, refs: [] }), stop.signal);
+    await cache
+      .reader(client)
+      .get(secrets, { namespace: "default", name: "fast" }, AbortSignal.timeout(5_000));
+    cache.changed();
+    stop.abort();
+    await running;
+    const text = async (file: string): Promise<string> =>
+      await readFile(path.join(folder, file), "utf8").catch(() => "");
+    t.notMatch(await text("objects.jsonl"), "/secrets/fast");
+    t.equal(/\/secrets\/fast/.test(await text("secrets.jsonl")), mode === "with-secrets", mode);
+  }
 });
 
 /** A server with one object, or none, or nobody there. */

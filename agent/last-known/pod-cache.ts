@@ -222,6 +222,7 @@ export class PodCache {
       if (isSecret) secrets.add(place);
     }
     this.#refs = known;
+    for (const place of this.#objects.keys()) if (isSecretPath(place)) secrets.add(place);
     const uids = new Set(list.map(({ metadata }) => metadata?.uid));
     const fresh = new Set(tokens.map(tokenKey));
     const kept = this.#tokens.filter((token) => uids.has(token.podUid) && !fresh.has(tokenKey(token)));
@@ -238,6 +239,7 @@ export class PodCache {
   }
 
   #remember(place: string, object: KubeObject): void {
+    if (isSecretPath(place) && this.#ports.mode !== "with-secrets") return;
     this.#objects.delete(place);
     this.#objects.set(place, object);
     const oldest = this.#objects.keys().next().value;
@@ -302,6 +304,10 @@ export class PodCache {
       return [];
     }
   }
+}
+
+function isSecretPath(place: string): boolean {
+  return /\/secrets\/[^/]+$/.test(place);
 }
 
 function fileOf(folder: string, file: PodCacheFile): string {
