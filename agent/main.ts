@@ -17,6 +17,7 @@ import { WorkQueue } from "#lib/work-queue.ts";
 import { findCgroups } from "#linux/cgroup.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
 import { agentView } from "./agent-view.ts";
+import { makeRoom } from "./apply/make-room.ts";
 import { keepNode } from "./apply/node-object.ts";
 import { mirrorKey, reportStep } from "./apply/report-step.ts";
 import { rotateLogs } from "./apply/rotate-logs.ts";
@@ -40,6 +41,7 @@ import { SlowCalls } from "./observe/slow-calls.ts";
 import { followStaticPods } from "./observe/static-pods.ts";
 import { StaticSources } from "./observe/static-sources.ts";
 import { followStaticUrl } from "./observe/static-url.ts";
+import type { NodeRoom } from "./plan/admission.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
 import { parseResolvConf } from "./plan/resolv-conf.ts";
@@ -310,14 +312,16 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const desk = localDesk(context, table, () =>
     podCache?.lastError === undefined ? undefined : errorText(podCache.lastError),
   );
+  const room = (): NodeRoom => ({
+    ...allocatable,
+    pods: config.maxPods,
+    node: node ?? { metadata: { name: nodeName, labels: labels() } },
+    allowedUnsafeSysctls: config.allowedUnsafeSysctls,
+  });
   const syncPorts: SyncPorts = {
     others: (own) => table.admitted(own),
-    room: () => ({
-      ...allocatable,
-      pods: config.maxPods,
-      node: node ?? { metadata: { name: nodeName, labels: labels() } },
-      allowedUnsafeSysctls: config.allowedUnsafeSysctls,
-    }),
+    room,
+    makeRoom: (entry, refusal) => makeRoom(context, entry, refusal, table.entries.values(), room()),
     nodeKnown: () => node !== undefined,
     report: (entry) => {
       journals.statusComputed(entry);

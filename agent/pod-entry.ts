@@ -99,7 +99,12 @@ export class PodEntry {
     const foreign = this.pod.status?.conditions ?? [];
     const ours = own.conditions ?? [];
     const merged = [
-      ...ours.filter(({ type }) => ownedConditions.includes(type)),
+      ...ours.filter(
+        ({ type }) =>
+          ownedConditions.includes(type) ||
+          // Others may say it too: ours is kept until the API has it.
+          (type === "DisruptionTarget" && !foreign.some((one) => one.type === type)),
+      ),
       ...foreign.filter(({ type }) => !ownedConditions.includes(type)),
     ];
     return { ...this.pod, status: { ...own, conditions: merged } };

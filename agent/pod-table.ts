@@ -87,7 +87,11 @@ export class PodTable {
     return [...this.entries.values()]
       .filter(
         ({ uid, admitted, verdict, cleaned }) =>
-          uid !== except && admitted && verdict === undefined && !cleaned,
+          // One that is turned out for another still has its room until it has ended.
+          uid !== except &&
+          admitted &&
+          (verdict === undefined || verdict.reason === "Preempting") &&
+          !cleaned,
       )
       .map(({ pod }) => pod);
   }

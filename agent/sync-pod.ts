@@ -13,7 +13,7 @@ import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
 import { nodeCredentials, secretCredentials } from "./images/credentials.ts";
 import { pullSecrets } from "./images/pull-secrets.ts";
-import type { PodMemory } from "./model.ts";
+import type { PodMemory, PodVerdict } from "./model.ts";
 import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
 import { newestSandbox } from "./plan/container-records.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
@@ -28,6 +28,9 @@ import type { PodEntry } from "./pod-entry.ts";
 import { removePodCgroup } from "./resources/pod-cgroups.ts";
 import type { ContainerStatus } from "./runtime/runtime.ts";
 
+/** Until a Pod that waits for others to end looks again. */
+const roomLookMs = 500;
+
 /** What one step of a Pod needs besides the context. */
 export interface SyncPorts {
   /** Pods that count against the node's room, without the one asked about. */
@@ -37,6 +40,8 @@ export interface SyncPorts {
   readonly nodeKnown: () => boolean;
   /** A Pod has ended or got smaller: what waits for room is looked at. */
   readonly roomFreed: () => void;
+  /** A Pod does not fit: a critical one has others turned out, and waits. */
+  readonly makeRoom: (entry: PodEntry, refusal: PodVerdict) => "wait" | PodVerdict;
   /** The status is new: it has to reach the API. */
   readonly report: (entry: PodEntry) => void;
   /** Nothing is left of it. */
@@ -135,7 +140,7 @@ async function apply(
   }
 }
 
-/** @returns false when it is too early to say; the Pod is looked at again when the node is known. */
+/** @returns false when it is too early to say; the Pod is looked at again when the node is known, or has room. */
 function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): boolean {
   if (entry.admitted || entry.verdict !== undefined) return true;
   // What runs already was admitted before: a restarted agent turns nobody out.
@@ -143,9 +148,14 @@ function admit(context: AgentContext, entry: PodEntry, ports: SyncPorts): boolea
   if (!runs && entry.source !== "orphan" && entry.terminatingSinceMs === undefined) {
     if (entry.source === "api" && !ports.nodeKnown()) return false;
     const refusal = admissionRefusal(entry.pod, ports.others(entry.uid), ports.room());
-    if (refusal !== undefined) {
-      entry.verdict = refusal;
-      podEvent(context, entry.pod, "Warning", refusal.reason, refusal.message);
+    const verdict = refusal && ports.makeRoom(entry, refusal);
+    if (verdict === "wait") {
+      ports.wakeAt(entry.uid, context.clock.now() + roomLookMs);
+      return false;
+    }
+    if (verdict !== undefined) {
+      entry.verdict = verdict;
+      podEvent(context, entry.pod, "Warning", verdict.reason, verdict.message);
     }
   }
   entry.admitted = true;

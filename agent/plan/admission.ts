@@ -75,6 +75,11 @@ function capacities(room: NodeRoom): readonly (readonly [string, number])[] {
   ];
 }
 
+/** Everything that the node has to give, the number of Pods first. */
+export function roomOf(room: NodeRoom): readonly (readonly [string, number])[] {
+  return [["pods", room.pods], ...capacities(room)];
+}
+
 /** Whether the Pod belongs on another node. Static Pods tolerate everything that would turn them out. */
 function placement(pod: Pod, node: Node): PodVerdict | undefined {
   if ((pod.spec?.nodeName ?? "") !== "" && pod.spec?.nodeName !== node.metadata?.name)

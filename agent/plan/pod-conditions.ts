@@ -15,6 +15,8 @@ export interface ConditionInput {
   /** The end of one container makes all of them run anew. */
   readonly restartingAll: boolean;
   readonly resize: ResizeState;
+  /** Why this node ends the Pod though it could run on; undefined when it does not. */
+  readonly disruption: string | undefined;
 }
 
 type Draft = Omit<PodCondition, "lastTransitionTime">;
@@ -44,7 +46,13 @@ export function podConditions(pod: Pod, input: ConditionInput): readonly Draft[]
     { type: "PodScheduled", status: "True" },
     ...(mayRestartAll(pod) ? [restartingCondition(input)] : []),
     ...resizeConditions(input),
+    ...(input.disruption === undefined ? [] : [disruptionTarget(input.disruption)]),
   ].map((condition) => ({ ...condition, ...observed }));
+}
+
+/** Others set this condition too: it is not in {@link ownedConditions}, and theirs stays while we say nothing. */
+function disruptionTarget(message: string): Draft {
+  return { type: "DisruptionTarget", status: "True", reason: "TerminationByKubelet", message };
 }
 
 function restartingCondition({ phase, restartingAll }: ConditionInput): Draft {

@@ -48,6 +48,7 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
     initialized: isInitialized(pod, input),
     sandboxReady,
     resize: memory.resize,
+    disruption: verdict?.reason === "Preempting" ? preempted : undefined,
     restartingAll: !stopping && restartAllTrigger(pod, runtime) !== undefined,
   });
   return {
@@ -66,6 +67,8 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
     qosClass: pod.status?.qosClass ?? qosClass(pod),
   };
 }
+
+const preempted = "Pod was preempted by Kubelet to accommodate a critical pod.";
 
 /** A final phase stays, and is not shown before nothing runs any more: controllers replace what is final. */
 function visiblePhase(pod: Pod, { memory, runtime }: PodStatusInput, computed: Phase): Phase {
@@ -89,5 +92,7 @@ function mergeConditions(
     const since = old?.status === condition.status ? old.lastTransitionTime : undefined;
     return { ...condition, lastTransitionTime: since ?? apiTime(nowMs) };
   });
-  return [...merged, ...before.filter(({ type }) => !ownedConditions.includes(type))];
+  const isOurs = (type: string): boolean =>
+    ownedConditions.includes(type) || ours.some((condition) => condition.type === type);
+  return [...merged, ...before.filter(({ type }) => !isOurs(type))];
 }

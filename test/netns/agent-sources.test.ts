@@ -172,6 +172,73 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
     t.pass();
   });
 
+  await t.test(
+    "LC19 LC23: a critical Pod that does not fit turns others out, and waits for their end",
+    async (t) => {
+      const { status: nodeStatus } = await admin.get(nodes, { namespace: "", name: "node-a" }, signal);
+      const cores = Number(nodeStatus?.allocatable?.["cpu"]);
+      const cpu = `${Math.floor(cores * 600)}m`;
+      const big: Pod = {
+        metadata: { name: "big", namespace: "default" },
+        spec: {
+          nodeName: "node-a",
+          automountServiceAccountToken: false,
+          terminationGracePeriodSeconds: 1,
+          containers: [{ name: "main", image: "busybox", resources: { requests: { cpu } } }],
+        },
+      };
+      await admin.create(pods, big, {}, signal);
+      await until("it runs", async () => (await get("big"))?.status?.phase === "Running", patienceMs);
+      const important = (name: string, asked: string): Promise<void> =>
+        writeFile(
+          `${folder}/manifests/${name}.yaml`,
+          `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers: [{name: main, image: busybox, resources: {requests: {cpu: ${asked}}}}]\n`,
+        );
+      await important("important", cpu);
+      await until(
+        "the other one runs",
+        async () => (await get("important-node-a"))?.status?.phase === "Running",
+        patienceMs,
+      );
+      t.match((await get("big"))?.status, {
+        phase: "Failed",
+        reason: "Preempting",
+        message: "Preempted in order to admit critical pod",
+      });
+      t.match(
+        (await get("big"))?.status?.conditions?.find(({ type }) => type === "DisruptionTarget"),
+        {
+          status: "True",
+          reason: "TerminationByKubelet",
+          message: "Pod was preempted by Kubelet to accommodate a critical pod.",
+        },
+      );
+      const ended = (await get("big"))?.status?.containerStatuses?.[0]?.state?.terminated?.finishedAt ?? "";
+      const began =
+        (await get("important-node-a"))?.status?.containerStatuses?.[0]?.state?.running?.startedAt ?? "";
+      t.ok(
+        ended !== "" && Date.parse(ended) <= Date.parse(began),
+        `it ended at ${ended}, the other began at ${began}`,
+      );
+      const said = (await admin.list(events, { namespace: "default" }, signal)).items;
+      t.ok(
+        said.some(({ reason, involvedObject }) => reason === "Preempting" && involvedObject.name === "big"),
+      );
+      t.equal((await get("web"))?.status?.phase, "Running", "one that asks for nothing is left alone");
+      await important("huge", String(cores * 2));
+      await until(
+        "it is refused",
+        async () => (await get("huge-node-a"))?.status?.phase === "Failed",
+        patienceMs,
+      );
+      t.match((await get("huge-node-a"))?.status, {
+        reason: "UnexpectedAdmissionError",
+        message: /no set of running pods found to reclaim resources: \[\(res: cpu, q: \d+\), \]$/,
+      });
+      t.equal((await get("web"))?.status?.phase, "Running", "and nobody ends for it");
+    },
+  );
+
   await t.test("ND8: a machine that was booted anew says so", async (t) => {
     const place = { namespace: "", name: "node-a" };
     const bootId = async () => (await admin.get(nodes, place, signal)).status?.nodeInfo?.bootID ?? "";
