@@ -220,7 +220,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     rootDir: config.rootDir,
     nodeName,
     drivers: csiDrivers,
-    objects: new CsiObjects(reader, client, nodeName, clock),
+    objects: new CsiObjects(reader, nodeName, clock),
     tokens,
     clock,
   });

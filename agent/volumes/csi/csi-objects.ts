@@ -18,23 +18,13 @@ interface Read {
 /** The API's objects that say how a CSI volume is set up. */
 export class CsiObjects {
   readonly #reader: ObjectReader | undefined;
-  readonly #client: ObjectReader | undefined;
   readonly #nodeName: string;
   readonly #clock: Clock;
   readonly #drivers = new Map<string, Read>();
 
-  /**
-   * @param reader reads what may be remembered; undefined without an API.
-   * @param client reads Secrets, which are not: what it reads must not reach a disk.
-   */
-  constructor(
-    reader: ObjectReader | undefined,
-    client: ObjectReader | undefined,
-    nodeName: string,
-    clock: Clock,
-  ) {
+  /** @param reader undefined without an API. It remembers Secrets only where that is allowed. */
+  constructor(reader: ObjectReader | undefined, nodeName: string, clock: Clock) {
     this.#reader = reader;
-    this.#client = client;
     this.#nodeName = nodeName;
     this.#clock = clock;
   }
@@ -88,8 +78,8 @@ export class CsiObjects {
     if (reference === undefined) return {};
     const { name = "", namespace = "" } = reference;
     try {
-      if (this.#client === undefined) throw new Error("a secret needs an API server");
-      const { data = {} } = await this.#client.get(secrets, { namespace, name }, signal);
+      if (this.#reader === undefined) throw new Error("a secret needs an API server");
+      const { data = {} } = await this.#reader.get(secrets, { namespace, name }, signal);
       return Object.fromEntries(
         Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]),
       );

@@ -130,7 +130,7 @@ class TestNode {
       rootDir,
       nodeName: "node-a",
       drivers,
-      objects: new CsiObjects(client, client, "node-a", clock),
+      objects: new CsiObjects(client, "node-a", clock),
       tokens: new ServiceAccountTokens(client, clock),
       clock,
     });
