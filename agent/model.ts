@@ -156,6 +156,8 @@ export interface ResizeState {
   readonly pending: { readonly reason: "Deferred" | "Infeasible"; readonly message: string } | undefined;
   /** What was granted is not in effect yet; `error` says what went wrong last. */
   readonly progress: { readonly error: string | undefined } | undefined;
+  /** What the Pod as a whole has now, where it was granted something else already (KEP-5419). */
+  readonly inEffect: Resources | undefined;
 }
 
 /** Whether the Pod's volumes are all there. */

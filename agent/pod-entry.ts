@@ -150,7 +150,7 @@ export class PodEntry {
       cutShort: this.cutShort,
       actuated: this.actuated,
       replaced: this.replaced,
-      resize: { pending: this.pendingResize, progress: this.resizeProgress },
+      resize: { pending: this.pendingResize, progress: this.resizeProgress, inEffect: this.settled?.pod },
       kills: this.kills,
       volumes: this.volumes,
       sandboxFailure: this.sandboxFailure,

@@ -4,6 +4,7 @@ import { allocationOf, begunAllocation } from "../plan/allocation.ts";
 import { judgeResize } from "../plan/judge-resize.ts";
 import { resizeWords } from "../plan/resize-words.ts";
 import type { PodEntry } from "../pod-entry.ts";
+import { beginResize } from "./resize-pod.ts";
 
 /** What a judgement needs to know of the node and tell it. */
 export interface GrantPorts {
@@ -46,6 +47,9 @@ export async function grantResources(
       entry.resizeWaitMs = 0;
       const allocation = allocationOf(entry.wanted);
       entry.grant(allocation);
+      // What went wrong with an earlier one says nothing of this one.
+      entry.resizeProgress = undefined;
+      beginResize(context, entry);
       await context.allocations.set(entry.uid, allocation);
       ports.roomFreed();
       return;

@@ -62,10 +62,8 @@ export async function resizePod(
     settle(context, entry, allocation);
     return;
   }
-  if (entry.resizeProgress === undefined && needs.some((need) => need !== "none")) {
-    podEvent(context, entry.pod, "Normal", "ResizeStarted", `Pod resize started: ${resizeWords(entry.pod)}`);
-  }
-  entry.resizeProgress = { error: entry.resizeProgress?.error, retryAtMs: now };
+  // An earlier agent granted it and did not come this far.
+  if (needs.some((need) => need !== "none")) beginResize(context, entry);
   try {
     if (current !== undefined) {
       const meanwhile = limitsMeanwhile(current, desired);
@@ -81,13 +79,20 @@ export async function resizePod(
   } catch (cause) {
     signal.throwIfAborted();
     const error = errorText(cause);
-    if (entry.resizeProgress.error !== error) {
+    if (entry.resizeProgress?.error !== error) {
       const words = resizeWords(entry.pod, error);
       podEvent(context, entry.pod, "Warning", "ResizeError", `Pod resize error: ${words}`);
     }
     entry.resizeProgress = { error, retryAtMs: context.clock.now() + retryMs };
     wakeAt(entry.uid, entry.resizeProgress.retryAtMs);
   }
+}
+
+/** From now on the Pod's status says that what was granted is on its way. */
+export function beginResize(context: AgentContext, entry: PodEntry): void {
+  if (entry.resizeProgress === undefined)
+    podEvent(context, entry.pod, "Normal", "ResizeStarted", `Pod resize started: ${resizeWords(entry.pod)}`);
+  entry.resizeProgress ??= { error: undefined, retryAtMs: 0 };
 }
 
 async function update(

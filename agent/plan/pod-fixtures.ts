@@ -86,7 +86,7 @@ export function testMemory(more: Partial<PodMemory> = {}): PodMemory {
     cutShort: new Set(),
     actuated: new Map(),
     replaced: new Set(),
-    resize: { pending: undefined, progress: undefined },
+    resize: { pending: undefined, progress: undefined, inEffect: undefined },
     kills: new Map(),
     volumes: { state: "ready" },
     sandboxFailure: undefined,

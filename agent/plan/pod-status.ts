@@ -1,4 +1,6 @@
 import type { Pod, PodCondition, PodStatus } from "#api/generated/kubernetes.ts";
+import type { PodMemory } from "../model.ts";
+import { plain } from "./allocation.ts";
 import { newestSandbox } from "./container-records.ts";
 import { apiTime, containerStatuses, isInitialized, type StatusInput } from "./container-statuses.ts";
 import { mustStop } from "./pod-actions.ts";
@@ -64,11 +66,22 @@ export function podStatus(pod: Pod, input: PodStatusInput): PodStatus {
     ...(statuses.init.length === 0 ? {} : { initContainerStatuses: statuses.init }),
     containerStatuses: statuses.app,
     ...(statuses.ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: statuses.ephemeral }),
+    ...wholeResources(pod, memory),
     qosClass: pod.status?.qosClass ?? qosClass(pod),
   };
 }
 
 const preempted = "Pod was preempted by Kubelet to accommodate a critical pod.";
+
+/** What the Pod as a whole was granted and has (KEP-2837, KEP-5419). */
+function wholeResources(pod: Pod, memory: PodMemory): Pick<PodStatus, "allocatedResources" | "resources"> {
+  const granted = pod.spec?.resources;
+  if (granted?.limits === undefined && granted?.requests === undefined) return {};
+  return {
+    allocatedResources: { ...granted.limits, ...granted.requests },
+    resources: memory.resize.inEffect ?? plain(granted),
+  };
+}
 
 /** A final phase stays, and is not shown before nothing runs any more: controllers replace what is final. */
 function visiblePhase(pod: Pod, { memory, runtime }: PodStatusInput, computed: Phase): Phase {

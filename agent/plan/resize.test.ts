@@ -142,11 +142,15 @@ t.test("LC21 LC3: the status tells what is in effect, what was granted and what 
       hostIps: [],
       firstSeenMs: 0,
     });
-  const quiet = status({ pending: undefined, progress: undefined });
+  const quiet = status({ pending: undefined, progress: undefined, inEffect: undefined });
   t.same(quiet.containerStatuses?.[0]?.resources, { requests: { cpu: "1" } });
   t.same(quiet.containerStatuses?.[0]?.allocatedResources, { cpu: "2" });
   t.notOk(quiet.conditions?.some(({ type }) => type.startsWith("PodResize")));
-  const busy = status({ pending: { reason: "Deferred", message: "full" }, progress: { error: "no" } });
+  const busy = status({
+    pending: { reason: "Deferred", message: "full" },
+    progress: { error: "no" },
+    inEffect: undefined,
+  });
   t.match(
     busy.conditions?.filter(({ type }) => type.startsWith("PodResize")),
     [

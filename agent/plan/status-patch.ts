@@ -49,6 +49,8 @@ const owned = [
   "initContainerStatuses",
   "containerStatuses",
   "ephemeralContainerStatuses",
+  "allocatedResources",
+  "resources",
   "qosClass",
 ] as const;
 

@@ -565,7 +565,43 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
       await until("in effect", async () => (await main("full"))?.resources?.limits?.["memory"] === "96Mi");
       t.match(await main("full"), { containerID: before?.containerID, restartCount: 0 });
     });
-    for (const name of ["grows", "anew-by-resize", "full"]) {
+    await t.test(
+      "LC22: resources of the Pod as a whole limit its containers, and can be changed",
+      async (t) => {
+        const pod = asking("whole", {});
+        await start({
+          ...pod,
+          spec: {
+            ...pod.spec,
+            containers: pod.spec?.containers ?? [],
+            resources: { requests: limits("100m", "64Mi"), limits: limits("300m", "128Mi") },
+          },
+        });
+        const before = await main("whole");
+        const narrow = { cpuShares: 102, cpuQuotaUs: 30_000, memoryBytes: 128 * mebi };
+        t.same((await groupsOf("whole")).pod, narrow);
+        t.equal(
+          (await groupsOf("whole")).main?.memoryBytes,
+          undefined,
+          "the container has no limit of its own",
+        );
+        const patch = { spec: { resources: { requests: { cpu: "150m" }, limits: { cpu: "400m" } } } };
+        const place = { namespace: "default", name: "whole" };
+        await admin.patch(pods, place, "strategic", patch, { subresource: "resize" }, signal);
+        await until(
+          "in effect",
+          async () => (await get("whole"))?.status?.resources?.limits?.["cpu"] === "400m",
+        );
+        t.same((await groupsOf("whole")).pod, { ...narrow, cpuShares: 153, cpuQuotaUs: 40_000 });
+        t.match((await get("whole"))?.status, {
+          qosClass: "Burstable",
+          allocatedResources: { cpu: "150m", memory: "64Mi" },
+          resources: { requests: { cpu: "150m", memory: "64Mi" }, limits: { memory: "128Mi" } },
+        });
+        t.match(await main("whole"), { containerID: before?.containerID, restartCount: 0 });
+      },
+    );
+    for (const name of ["grows", "anew-by-resize", "full", "whole"]) {
       await admin.delete(pods, { namespace: "default", name }, { gracePeriodSeconds: 1 }, signal);
       await until(`${name} is gone`, async () => (await get(name)) === undefined);
     }
