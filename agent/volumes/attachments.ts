@@ -4,6 +4,8 @@ import type { Clock } from "#lib/clock.ts";
 import type { ObjectReader } from "../last-known/object-reader.ts";
 
 const freshMs = 1_000;
+/** The longest that one read of the Node takes. */
+const readLimitMs = 10_000;
 
 /** Whether a volume may be set up: the API has heard that this node uses it, and it is attached here. */
 export type Attachment =
@@ -25,7 +27,7 @@ export class Attachments {
 
   /** @throws the API's answer. */
   async of(name: string, signal: AbortSignal): Promise<Attachment> {
-    const { status } = await this.#node(signal);
+    const { status } = await underSignal(this.#node(), signal);
     // Used first, then mounted: else the control plane might take it away meanwhile.
     const isUsed = status?.volumesInUse?.includes(name) === true;
     const attached = status?.volumesAttached?.find((volume) => volume.name === name);
@@ -34,16 +36,34 @@ export class Attachments {
       : { state: "waiting" };
   }
 
-  #node(signal: AbortSignal): Promise<Node> {
+  #node(): Promise<Node> {
     if (this.#client === undefined) throw new Error("an attached volume needs an API server");
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     if (this.#read !== undefined && now - this.#read.atMs < freshMs) return this.#read.node;
-    const node = this.#client.get(nodes, { namespace: "", name: this.#nodeName }, signal);
+    // Shared by all who wait: a Pod that ends ends its own wait, not the read of the others.
+    const node = this.#client.get(
+      nodes,
+      { namespace: "", name: this.#nodeName },
+      AbortSignal.timeout(readLimitMs),
+    );
     const read = { atMs: now, node };
     this.#read = read;
     node.catch(() => {
       if (this.#read === read) this.#read = undefined;
     });
     return node;
+  }
+}
+
+/** Waits for something that others wait for too. @throws the signal's reason when it is aborted first. */
+async function underSignal<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const stopped = Promise.withResolvers<never>();
+  const stop = (): void => stopped.reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([shared, stopped.promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }

@@ -4,9 +4,9 @@ import t from "tap";
 import { ApiClient } from "#api/client.ts";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
-import { systemClock } from "#lib/clock.ts";
+import { FakeClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
-import { volumeFaultMessages } from "../plan/volume-faults.ts";
+import { type VolumeFault, volumeFaultEvents } from "../plan/volume-faults.ts";
 import { hostPathPlugin } from "./plugins/host-path.ts";
 import type { VolumePlugin } from "./volume-plugin.ts";
 import { Volumes } from "./volumes.ts";
@@ -85,6 +85,7 @@ class FakeDriver implements VolumePlugin {
 function volumesOf(
   rootDir: string,
   plugins: readonly VolumePlugin[],
+  clock: FakeClock = new FakeClock(),
 ): { api: FakeObjects; volumes: Volumes } {
   const api = new FakeObjects();
   const volumes = new Volumes({
@@ -92,7 +93,7 @@ function volumesOf(
     plugins,
     client: new ApiClient(api),
     nodeName: "node-a",
-    clock: systemClock,
+    clock,
     log: noLog,
     inUseChanged: () => undefined,
     changed: () => undefined,
@@ -100,14 +101,24 @@ function volumesOf(
   return { api, volumes };
 }
 
+/** The faults of a set-up that has ended: one that goes on has none to tell, which is not the same as none. */
+async function faultsOf(volumes: Volumes, pod: Pod): Promise<readonly VolumeFault[]> {
+  const outcome = await volumes.setUp(pod, facts, signal);
+  if (outcome === undefined) throw new Error("the set-up has not ended");
+  return outcome.faults;
+}
+
+const textOf = (faults: readonly VolumeFault[], isTimeUp: boolean): readonly string[] =>
+  volumeFaultEvents(faults, isTimeUp).map(({ reason, message }) => `${reason} ${message}`);
+
 t.test("VO1: a claim leads to its volume, and says why when it does not", async (t) => {
   const folder = t.testdir({ disk: { file: "content" } });
   const { api, volumes } = volumesOf(folder, [hostPathPlugin]);
   const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
   const said = async (one: Pod = pod): Promise<readonly string[]> =>
-    volumeFaultMessages((await volumes.setUp(one, facts, signal))?.faults ?? [], false);
+    textOf(await faultsOf(volumes, one), false);
   const words = (why: string): string =>
-    `Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: ${why}`;
+    `FailedMount Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: ${why}`;
   t.match(await said(), [/error processing PVC d\/c: failed to fetch PVC from API server: .*not found/]);
   const claim = {
     metadata: { name: "c", uid: "c1" },
@@ -160,12 +171,12 @@ t.test("VO1: a generic ephemeral volume takes the claim that its Pod owns, and n
     spec: { claimRef: { uid: "c1" }, hostPath: { path: `${folder}/disk` } },
   });
   t.equal(
-    (await volumes.setUp(pod, facts, signal))?.faults[0]?.message,
+    (await faultsOf(volumes, pod))[0]?.message,
     "PVC d/p-data was not created for pod d/p (pod is not owner)",
   );
   const ownerReferences = [{ apiVersion: "v1", kind: "Pod", name: "p", uid: "u1", controller: true }];
   api.objects.set(`${claims}/p-data`, { ...claim, metadata: { ...claim.metadata, ownerReferences } });
-  t.same((await volumes.setUp(pod, facts, signal))?.faults, []);
+  t.same(await faultsOf(volumes, pod), []);
 });
 
 t.test(
@@ -173,7 +184,8 @@ t.test(
   async (t) => {
     const folder = t.testdir();
     const driver = new FakeDriver();
-    const { api, volumes } = volumesOf(folder, [driver]);
+    const clock = new FakeClock();
+    const { api, volumes } = volumesOf(folder, [driver], clock);
     api.objects.set(`${claims}/c`, {
       metadata: { name: "c", uid: "c1" },
       spec: { volumeName: "pv" },
@@ -186,13 +198,13 @@ t.test(
     const status = { volumesInUse: ["example.com/disk^1"] };
     api.objects.set("/api/v1/nodes/node-a", { metadata: { name: "node-a" }, status });
     const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
-    const waiting = (await volumes.setUp(pod, facts, signal))?.faults ?? [];
+    const waiting = await faultsOf(volumes, pod);
     t.match(waiting, [{ volume: "data", name: "pv", stage: "attach" }]);
-    t.same(volumeFaultMessages(waiting, false), [], "waiting is no fault");
+    t.same(textOf(waiting, false), [], "waiting is no fault");
     t.same(
-      volumeFaultMessages(waiting, true),
+      textOf(waiting, true),
       [
-        "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data], " +
+        "FailedMount Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data], " +
           "failed to process volumes=[]: context deadline exceeded",
       ],
       "until it takes too long",
@@ -203,8 +215,9 @@ t.test(
       metadata: { name: "node-a" },
       status: { ...status, volumesAttached },
     });
-    await systemClock.sleep(1_100, signal); // the Node is read once a second
-    t.same((await volumes.setUp(pod, facts, signal))?.faults, []);
+    t.match(await faultsOf(volumes, pod), [{ stage: "attach" }], "the Node is read once a second");
+    await clock.advance(1_000);
+    t.same(await faultsOf(volumes, pod), []);
     t.same(driver.calls, ["set up /dev/sdz"]);
     const place = `${folder}/pods/u1/volumes/example.com~disk/pv`;
     t.ok((await stat(`${place}/file`)).isFile(), "a claim's directory has the name of its PersistentVolume");

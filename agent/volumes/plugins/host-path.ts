@@ -7,7 +7,8 @@ export const hostPathPlugin: VolumePlugin = {
   name: "kubernetes.io/host-path",
   refreshes: false,
   serves: (source) => hostPathOf(source) !== undefined,
-  setUp: async ({ source, name }) => {
+  setUp: async ({ source, name, isBlock }) => {
+    if (isBlock) throw new Error("a hostPath volume has no block device; use a local volume");
     const hostPath = hostPathOf(source);
     if (hostPath === undefined) throw new Error(`volume "${name}" is not a hostPath`);
     await prepareHostPath(hostPath);
