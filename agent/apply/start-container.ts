@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { Container } from "#api/generated/kubernetes.ts";
+import type { Container, VolumeMount } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "../agent-context.ts";
 import type { StartFailure } from "../model.ts";
@@ -9,18 +9,18 @@ import { containerRecords } from "../plan/container-records.ts";
 import { containerResources } from "../plan/container-resources.ts";
 import { fieldPathOf, type SpecContainer } from "../plan/containers-of.ts";
 import { environment } from "../plan/environment.ts";
-import { expand } from "../plan/expand.ts";
 import { podHostname } from "../plan/hostname.ts";
 import { hostsFile } from "../plan/hosts-file.ts";
 import { attemptAfterLogs } from "../plan/log-names.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import { rootRefusal } from "../plan/security-context.ts";
+import { subPathOf } from "../plan/sub-path-of.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
 import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory } from "../volumes/pod-directories.ts";
 import { ensureHostPath } from "../volumes/plugins/host-path.ts";
-import { bindSubPath } from "../volumes/sub-path.ts";
+import { bindSubPath, SubPathError } from "../volumes/sub-path.ts";
 import { logDirectoryOf, sandboxOf } from "./create-sandbox.ts";
 import { hookPorts } from "./hook-ports.ts";
 import { linkLog, removeContainer } from "./log-links.ts";
@@ -222,7 +222,7 @@ async function mountSources(
       continue;
     }
     const { hostPath } = known.mounted;
-    const subPath = subPathOf(mount, variables);
+    const subPath = partOf(mount, variables);
     if (subPath === "") {
       await ensureHostPath(known.source);
       sources.push({ hostPath });
@@ -238,15 +238,23 @@ async function mountSources(
     try {
       await bindSubPath(hostPath, subPath, target);
     } catch (cause) {
-      throw new StartError(
-        "CreateContainerConfigError",
-        `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}": ${errorText(cause)}`,
-        { cause },
-      );
+      const refusal = `failed to prepare subPath for volumeMount "${mount.name}" of container "${container.name}"`;
+      context.log.warn("cannot bind a subPath", { uid, container: container.name, cause: errorText(cause) });
+      // The Pod's owner hears of the volume only: what else went wrong would tell of the node's own files.
+      const why = cause instanceof SubPathError ? `${refusal}: ${cause.message}` : refusal;
+      throw new StartError("CreateContainerConfigError", why, { cause });
     }
     sources.push({ hostPath: target });
   }
   return sources;
+}
+
+function partOf(mount: VolumeMount, variables: ReadonlyMap<string, string>): string {
+  try {
+    return subPathOf(mount, variables);
+  } catch (cause) {
+    throw new StartError("CreateContainerConfigError", errorText(cause), { cause });
+  }
 }
 
 /** The devices of the container's block volumes, in the order of `volumeDevices`. */
@@ -257,36 +265,6 @@ function deviceSources(context: AgentContext, { uid }: PodEntry, container: Cont
       throw new StartError("CreateContainerError", `volume "${name}" has not been set up yet`);
     return known.mounted.hostPath;
   });
-}
-
-function subPathOf(
-  mount: NonNullable<Container["volumeMounts"]>[number],
-  variables: ReadonlyMap<string, string>,
-): string {
-  const written =
-    mount.subPathExpr !== undefined && mount.subPathExpr !== "" ? mount.subPathExpr : (mount.subPath ?? "");
-  const missing: string[] = [];
-  const subPath =
-    mount.subPathExpr === undefined || mount.subPathExpr === ""
-      ? written
-      : expand(written, (name) => {
-          const value = variables.get(name);
-          if (value === undefined) missing.push(name);
-          return value;
-        });
-  if (missing.length > 0)
-    throw new StartError("CreateContainerConfigError", `missing value for "${missing[0]}"`);
-  if (path.isAbsolute(subPath))
-    throw new StartError(
-      "CreateContainerConfigError",
-      `error SubPath '${subPath}' must not be an absolute path`,
-    );
-  if (subPath.split("/").includes(".."))
-    throw new StartError(
-      "CreateContainerConfigError",
-      `unable to provision SubPath '${subPath}': must not contain '..'`,
-    );
-  return subPath;
 }
 
 async function writeHosts(

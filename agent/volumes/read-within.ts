@@ -1,8 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
-import { realpath } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, realpath } from "node:fs/promises";
 import { isMissing } from "#lib/read-if-there.ts";
-import { isWithin } from "#linux/mount.ts";
-import { openWithin, resolveWithin } from "./sub-path.ts";
+import { openWithin, resolveWithin, SubPathError } from "./sub-path.ts";
 
 /**
  * A small file of a volume. The Pod writes there: no link it makes leads out, no pipe keeps us waiting, and no more
@@ -15,31 +14,21 @@ export async function readWithin(
   file: string,
   maxBytes: number,
 ): Promise<Uint8Array | undefined> {
-  let place: number;
   const root = await realpath(volume);
-  try {
-    place = openWithin(root, await resolveWithin(root, file), undefined);
-  } catch (cause) {
-    if (isMissing(cause)) return undefined;
+  await using place = await openWithin(root, await resolveWithin(root, file), {
+    subPath: file,
+    make: false,
+  }).catch((cause: unknown) => {
+    if (cause instanceof SubPathError && isMissing(cause.cause)) return undefined;
     throw cause;
-  }
-  try {
-    if (!isWithin(root, readlinkSync(`/proc/self/fd/${place}`)))
-      throw new Error(`"${file}" leads out of the volume`);
-    const stats = fstatSync(place);
-    if (!stats.isFile()) throw new Error(`"${file}" is not a file`);
-    const fd = openSync(`/proc/self/fd/${place}`, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const bytes = Buffer.alloc(maxBytes + 1);
-      let length = 0;
-      for (let read = -1; read !== 0 && length <= maxBytes; length += read)
-        read = readSync(fd, bytes, length, bytes.length - length, null);
-      if (length > maxBytes) throw new Error(`"${file}" has more than ${maxBytes} bytes`);
-      return bytes.subarray(0, length);
-    } finally {
-      closeSync(fd);
-    }
-  } finally {
-    closeSync(place);
-  }
+  });
+  if (place === undefined) return undefined;
+  if (!(await place.stat()).isFile()) throw new Error(`"${file}" is not a file`);
+  await using reader = await open(`/proc/self/fd/${place.fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  const bytes = Buffer.alloc(maxBytes + 1);
+  let length = 0;
+  for (let read = -1; read !== 0 && length <= maxBytes; length += read)
+    read = (await reader.read(bytes, length, bytes.length - length, null)).bytesRead;
+  if (length > maxBytes) throw new Error(`"${file}" has more than ${maxBytes} bytes`);
+  return bytes.subarray(0, length);
 }
