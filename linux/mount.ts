@@ -1,4 +1,4 @@
-import { lstat, readFile } from "node:fs/promises";
+import { lstat, readFile, realpath } from "node:fs/promises";
 import path from "node:path";
 import { MS, mount, unmount } from "./libc.ts";
 
@@ -67,16 +67,31 @@ export async function isFileSystemRoot(directory: string): Promise<boolean> {
   return own.dev !== above.dev;
 }
 
-/** Unmounts everything at or below a directory, the deepest first. What is busy is detached lazily. */
+/**
+ * Unmounts everything at or below a directory, the deepest first.
+ * @throws Error that names the first mount that stays, such as one that is in use; all others have been tried.
+ */
 export async function unmountBelow(directory: string): Promise<void> {
-  const below = (await mountPoints()).filter((point) => isWithin(directory, point));
-  for (const point of below.toReversed()) {
+  let fault: unknown;
+  for (const point of (await mountPointsBelow(directory)).toReversed()) {
     try {
       unmount(point);
-    } catch {
-      unmount(point, { lazy: true });
+    } catch (cause) {
+      fault ??= cause;
     }
   }
+  if (fault !== undefined) throw fault;
+}
+
+/**
+ * The mount points at or below a directory, in the order they were mounted. The kernel's table has no symbolic
+ * links, so a directory that is reached by one is looked up first; the last name is taken as it is.
+ */
+export async function mountPointsBelow(directory: string): Promise<readonly string[]> {
+  const above = await realpath(path.dirname(directory)).catch(() => undefined);
+  if (above === undefined) return []; // nothing can be mounted where nothing is
+  const real = path.join(above, path.basename(directory));
+  return (await mountPoints()).filter((point) => isWithin(real, point));
 }
 
 /** Whether `inner` is `outer` or below it. Both absolute and normal. */

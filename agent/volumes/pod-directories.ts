@@ -1,7 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { isMissing } from "#lib/read-if-there.ts";
-import { isWithin, mountPoints } from "#linux/mount.ts";
+import { mountPointsBelow } from "#linux/mount.ts";
 import { pluginDirectory, type VolumePlace } from "./volume-plugin.ts";
 
 /** The Pod's own directory below the agent's root. */
@@ -45,7 +45,7 @@ export async function placesOf(
 
 /** Removes a tree, but never through a live mount: what is mounted there is not ours to delete. */
 export async function removeUnmounted(directory: string): Promise<void> {
-  const alive = (await mountPoints()).find((point) => isWithin(directory, point));
+  const [alive] = await mountPointsBelow(directory);
   if (alive !== undefined) throw new Error(`cannot remove "${directory}": "${alive}" is still mounted`);
   await rm(directory, { recursive: true, force: true });
 }

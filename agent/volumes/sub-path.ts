@@ -14,7 +14,7 @@ import {
 import path from "node:path";
 import { errorText } from "#lib/log.ts";
 import { isMissing } from "#lib/read-if-there.ts";
-import { bindMount, isWithin, mountPoints } from "#linux/mount.ts";
+import { bindMount, isWithin, mountPointsBelow } from "#linux/mount.ts";
 import { unmount } from "#linux/libc.ts";
 
 const pathOnly = 0o10000000; // O_PATH: a handle on the place, without opening what is there: a FIFO holds up nobody
@@ -36,7 +36,7 @@ export async function bindSubPath(volume: string, subPath: string, target: strin
   const parts = await resolveWithin(root, subPath);
   await using source = await openWithin(root, parts, { subPath, make: true });
   const found = await source.stat();
-  if ((await mountPoints()).includes(target)) {
+  if ((await mountPointsBelow(target)).length > 0) {
     if (isSame(found, await stat(target))) return;
     unmount(target);
   }

@@ -59,7 +59,7 @@ export async function mountFiles(
   const delegates = capabilities.has(nodeCapability.volumeMountGroup);
   if (fsGroup !== undefined && !delegates && appliesFsGroup(volume, object))
     await step("MountVolume.SetUp", `applyFSGroup failed for vol ${volume.handle}: `, () =>
-      applyFsGroup(target, fsGroup, fsGroupPolicy),
+      applyFsGroup(target, { group: fsGroup, policy: fsGroupPolicy, readOnly: false }, signal),
     );
   const isRepublished = object?.spec.requiresRepublish === true;
   return {

@@ -16,7 +16,10 @@ export const emptyDirPlugin: VolumePlugin = {
   tearDown: tearDownDirectory,
 };
 
-async function setUp({ source, place: { directory }, fsGroup }: VolumeRequest): Promise<MountedVolume> {
+async function setUp(
+  { source, place: { directory }, fsGroup }: VolumeRequest,
+  signal: AbortSignal,
+): Promise<MountedVolume> {
   const { medium = "", sizeLimit } = emptyDirOf(source) ?? {};
   if (medium !== "" && medium !== "Memory")
     throw new Error(`emptyDir medium "${medium}" is not supported by this node`);
@@ -35,7 +38,8 @@ async function setUp({ source, place: { directory }, fsGroup }: VolumeRequest): 
   // In use: its rights are the Pod's own business now.
   if (!isFresh && (medium !== "Memory" || isMounted)) return { hostPath: directory };
   await chmod(directory, 0o777);
-  if (fsGroup !== undefined) await applyFsGroup(directory, fsGroup, "Always");
+  if (fsGroup !== undefined)
+    await applyFsGroup(directory, { group: fsGroup, policy: "Always", readOnly: false }, signal);
   return { hostPath: directory };
 }
 
