@@ -1,6 +1,6 @@
 import { lstat, readFile, realpath } from "node:fs/promises";
 import path from "node:path";
-import { MS, mount, unmount } from "./libc.ts";
+import { LibcError, MS, mount, unmount } from "./libc.ts";
 
 /** One mount of this mount namespace (proc(5), `/proc/<pid>/mountinfo`). */
 export interface MountEntry {
@@ -51,9 +51,23 @@ export function parseMountInfo(text: string): readonly MountEntry[] {
     });
 }
 
-/** Mounts a tmpfs. @param options such as `size=64m,mode=0777`. */
+/**
+ * Mounts a tmpfs that is never written to swap where the kernel can do so (since 6.4).
+ * @param options such as `size=64m,mode=0777`.
+ */
 export function mountTmpfs(target: string, options: string): void {
-  mount("tmpfs", target, "tmpfs", MS.nosuid | MS.nodev, options);
+  const flags = MS.nosuid | MS.nodev;
+  try {
+    mount("tmpfs", target, "tmpfs", flags, `${options},noswap`);
+  } catch (cause) {
+    if (!(cause instanceof LibcError && cause.code === "EINVAL")) throw cause;
+    mount("tmpfs", target, "tmpfs", flags, options);
+  }
+}
+
+/** Mounts a hugetlbfs of pages of this size in bytes. @throws LibcError `EINVAL` for a size the kernel has not. */
+export function mountHugePages(target: string, pageBytes: number, mode: number): void {
+  mount("nodev", target, "hugetlbfs", MS.nosuid | MS.nodev, `pagesize=${pageBytes},mode=${mode.toString(8)}`);
 }
 
 /** Binds `source` (a directory, or a file on a file) onto `target`. */

@@ -1,13 +1,13 @@
 import { chmod, stat } from "node:fs/promises";
-import { quantityValue } from "#api/quantity.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isMissing } from "#lib/read-if-there.ts";
-import { isFileSystemRoot, mountTmpfs } from "#linux/mount.ts";
+import { isFileSystemRoot, mountHugePages, mountTmpfs } from "#linux/mount.ts";
+import { emptyDirKind } from "../../plan/empty-dir.ts";
 import { applyFsGroup } from "../fs-group.ts";
 import { tearDownDirectory } from "../tear-down-directory.ts";
 import type { MountedVolume, VolumePlugin, VolumeRequest, VolumeSource } from "../volume-plugin.ts";
 
-/** A directory that begins empty and ends with the Pod, on disk or in memory. */
+/** A directory that begins empty and ends with the Pod: on disk, in memory or in huge pages. */
 export const emptyDirPlugin: VolumePlugin = {
   name: "kubernetes.io/empty-dir",
   refreshes: false,
@@ -17,12 +17,10 @@ export const emptyDirPlugin: VolumePlugin = {
 };
 
 async function setUp(
-  { source, place: { directory }, fsGroup }: VolumeRequest,
+  { pod, source, place: { directory }, fsGroup, facts }: VolumeRequest,
   signal: AbortSignal,
 ): Promise<MountedVolume> {
-  const { medium = "", sizeLimit } = emptyDirOf(source) ?? {};
-  if (medium !== "" && medium !== "Memory")
-    throw new Error(`emptyDir medium "${medium}" is not supported by this node`);
+  const kind = emptyDirKind(pod, emptyDirOf(source) ?? {}, facts.allocatable.memoryBytes);
   const isFresh = await stat(directory).then(
     () => false,
     (cause: unknown) => {
@@ -31,12 +29,11 @@ async function setUp(
     },
   );
   await makeFolder(directory, 0o755);
-  const isMounted = await isFileSystemRoot(directory);
-  const bytes = sizeLimit === undefined ? 0 : quantityValue(sizeLimit);
-  if (medium === "Memory" && !isMounted)
-    mountTmpfs(directory, `mode=0777${bytes === 0 ? "" : `,size=${bytes}`}`);
   // In use: its rights are the Pod's own business now.
-  if (!isFresh && (medium !== "Memory" || isMounted)) return { hostPath: directory };
+  if (kind.kind === "disk" ? !isFresh : await isFileSystemRoot(directory)) return { hostPath: directory };
+  if (kind.kind === "memory")
+    mountTmpfs(directory, `mode=0777${kind.sizeBytes === 0 ? "" : `,size=${kind.sizeBytes}`}`);
+  if (kind.kind === "huge-pages") mountHugePages(directory, kind.pageBytes, 0o777);
   await chmod(directory, 0o777);
   if (fsGroup !== undefined)
     await applyFsGroup(directory, { group: fsGroup, policy: "Always", readOnly: false }, signal);
