@@ -4,7 +4,6 @@ import path from "node:path";
 import t from "tap";
 import type { VolumeFiles } from "../plan/volume-files.ts";
 import { writeAtomically } from "./atomic-writer.ts";
-import { prepareHostPath } from "./plugins/prepare-host-path.ts";
 
 const none = { fsGroup: undefined, uid: undefined };
 const files = (entries: Readonly<Record<string, string>>, mode = 0o644): VolumeFiles =>
@@ -27,13 +26,4 @@ t.test("VO6: files of a volume change all at once", async (t) => {
   t.not(await readlink(path.join(folder, "..data")), before);
   t.same((await readdir(folder)).filter((name) => !name.startsWith("..2")).toSorted(), ["..data", "a"]);
   t.notOk(existsSync(path.join(folder, before)), "the old set is gone");
-});
-
-t.test("VO5: a hostPath of the wrong type is refused in the kubelet's words", async (t) => {
-  const folder = t.testdir({ file: "" });
-  await t.rejects(prepareHostPath({ path: `${folder}/file`, type: "Directory" }), {
-    message: `hostPath type check failed: ${folder}/file is not a directory`,
-  });
-  await prepareHostPath({ path: `${folder}/made/deep`, type: "DirectoryOrCreate" });
-  t.ok(existsSync(`${folder}/made/deep`));
 });
