@@ -229,6 +229,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     plugins: [...builtinPlugins({ refs, tokens }), csi],
     client: reader,
     nodeName,
+    nodeLabels: labels,
     clock,
     log,
     inUseChanged: () => nodeChanged.resolve(),

@@ -1,11 +1,22 @@
-import type { Node, NodeSelectorRequirement, NodeSelectorTerm, Pod } from "./generated/kubernetes.ts";
+import type {
+  Node,
+  NodeSelector,
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  Pod,
+} from "./generated/kubernetes.ts";
 import { hasLabels } from "./selectors.ts";
 
 /** True when the node has the labels of `nodeSelector` and matches one of the required affinity's terms. */
 export function matchesNodeSelection(pod: Pod, node: Node): boolean {
   if (!hasLabels(pod.spec?.nodeSelector ?? {}, node.metadata?.labels)) return false;
   const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  return required === undefined || required.nodeSelectorTerms.some((term) => matchesTerm(term, node));
+  return required === undefined || matchesSelector(required, node);
+}
+
+/** True when the node matches one of the selector's terms; a selector without any matches nothing. */
+export function matchesSelector({ nodeSelectorTerms }: NodeSelector, node: Node): boolean {
+  return nodeSelectorTerms.some((term) => matchesTerm(term, node));
 }
 
 /** The weights of the preferred terms that this node matches, added up. */

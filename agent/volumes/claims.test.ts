@@ -6,7 +6,7 @@ import type { Pod } from "#api/generated/kubernetes.ts";
 import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
 import { FakeClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
-import { type VolumeFault, volumeFaultEvents } from "../plan/volume-faults.ts";
+import { type VolumeFault, volumeFaultMessages } from "../plan/volume-faults.ts";
 import { hostPathPlugin } from "./plugins/host-path.ts";
 import type { VolumePlugin } from "./volume-plugin.ts";
 import { Volumes } from "./volumes.ts";
@@ -93,6 +93,7 @@ function volumesOf(
     plugins,
     client: new ApiClient(api),
     nodeName: "node-a",
+    nodeLabels: () => ({ zone: "a" }),
     clock,
     log: noLog,
     inUseChanged: () => undefined,
@@ -109,7 +110,7 @@ async function faultsOf(volumes: Volumes, pod: Pod): Promise<readonly VolumeFaul
 }
 
 const textOf = (faults: readonly VolumeFault[], isTimeUp: boolean): readonly string[] =>
-  volumeFaultEvents(faults, isTimeUp).map(({ reason, message }) => `${reason} ${message}`);
+  volumeFaultMessages(faults, isTimeUp);
 
 t.test("VO1: a claim leads to its volume, and says why when it does not", async (t) => {
   const folder = t.testdir({ disk: { file: "content" } });
@@ -118,7 +119,7 @@ t.test("VO1: a claim leads to its volume, and says why when it does not", async 
   const said = async (one: Pod = pod): Promise<readonly string[]> =>
     textOf(await faultsOf(volumes, one), false);
   const words = (why: string): string =>
-    `FailedMount Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: ${why}`;
+    `Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: ${why}`;
   t.match(await said(), [/error processing PVC d\/c: failed to fetch PVC from API server: .*not found/]);
   const claim = {
     metadata: { name: "c", uid: "c1" },
@@ -155,6 +156,42 @@ t.test("VO1: a claim leads to its volume, and says why when it does not", async 
   await volumes.remove("u1", signal);
   t.equal(await readFile(`${folder}/disk/file`, "utf8"), "content", "the node's own files stay");
 });
+
+t.test(
+  "VO1: a volume of another node, or with options that its kind does not take, is refused",
+  async (t) => {
+    const folder = t.testdir({ disk: {} });
+    const driver = new FakeDriver();
+    const { api, volumes } = volumesOf(folder, [hostPathPlugin, driver]);
+    const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
+    api.objects.set(`${claims}/c`, {
+      metadata: { name: "c", uid: "c1" },
+      spec: { volumeName: "pv" },
+      status: { phase: "Bound" },
+    });
+    const csi = { driver: "example.com/disk", volumeHandle: "1" };
+    const said = async (spec: object): Promise<readonly string[]> => {
+      api.objects.set("/api/v1/persistentvolumes/pv", {
+        metadata: { name: "pv" },
+        spec: { claimRef: { uid: "c1" }, ...spec },
+      });
+      return textOf(await faultsOf(volumes, pod), false);
+    };
+    const only = (key: string, ...values: readonly string[]): object => ({
+      required: { nodeSelectorTerms: [{ matchExpressions: [{ key, operator: "In", values }] }] },
+    });
+    const elsewhere = `MountVolume.NodeAffinity check failed for volume "pv" : no matching NodeSelectorTerms`;
+    t.same(await said({ csi, nodeAffinity: only("zone", "b", "c") }), [elsewhere]);
+    t.same(await said({ csi, nodeAffinity: { required: { nodeSelectorTerms: [] } } }), [elsewhere]);
+    t.same(volumes.inUse(), [], "it is not attached either");
+    const hostPath = { path: `${folder}/disk` };
+    t.same(await said({ hostPath, mountOptions: ["noatime"] }), [
+      `MountVolume.MountOptionSupport check failed for volume "pv" : ` + "Mount options are not supported",
+    ]);
+    t.same(await said({ hostPath, nodeAffinity: only("zone", "a", "b") }), []);
+    t.same(driver.calls, []);
+  },
+);
 
 t.test("VO1: a generic ephemeral volume takes the claim that its Pod owns, and no other", async (t) => {
   const folder = t.testdir({ disk: {} });
@@ -204,7 +241,7 @@ t.test(
     t.same(
       textOf(waiting, true),
       [
-        "FailedMount Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data], " +
+        "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data], " +
           "failed to process volumes=[]: context deadline exceeded",
       ],
       "until it takes too long",

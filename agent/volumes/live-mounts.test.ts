@@ -32,6 +32,7 @@ function volumesIn(rootDir: string): Volumes {
     plugins: [emptyDirPlugin, hostPathPlugin],
     client: undefined,
     nodeName: "node-a",
+    nodeLabels: () => ({ zone: "a" }),
     clock: new FakeClock(),
     log: noLog,
     inUseChanged: () => undefined,

@@ -69,6 +69,8 @@ export interface VolumePlugin {
   /** Content that changes: it is set up again at every look at the Pod. Others once, or when they said they are due. */
   readonly refreshes: boolean;
   serves(source: VolumeSource): boolean;
+  /** A PersistentVolume of this kind that has mount options is refused. */
+  readonly takesNoMountOptions?: true;
   /**
    * The name under which the control plane attaches it to this node before it can be set up, as in the Node's
    * `status.volumesAttached`; undefined when nothing attaches it. No such method: never.

@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { Pod } from "#api/generated/kubernetes.ts";
+import { matchesSelector } from "#api/node-affinity.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
 import { unmountBelow } from "#linux/mount.ts";
@@ -28,6 +29,8 @@ export interface VolumesPorts {
   /** undefined without an API: then there are no claims. */
   readonly client: ObjectReader | undefined;
   readonly nodeName: string;
+  /** The Node's labels, by which PersistentVolumes say where they can be used. */
+  readonly nodeLabels: () => Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Log;
   /** {@link Volumes.inUse} is another one. */
@@ -265,13 +268,43 @@ export class Volumes {
       devicePath: "",
       facts,
     };
+    const verb = used.isBlock ? "MapVolume" : "MountVolume";
+    const refused = this.#refusal(plugin, source);
+    if (refused !== undefined)
+      throw new Fault({
+        name,
+        stage: "mount",
+        message: refused.message,
+        operation: `${verb}.${refused.check} check`,
+      });
     const devicePath = await this.#attached(plugin, request, signal);
     try {
       return { plugin, source, place, mounted: await plugin.setUp({ ...request, devicePath }, signal) };
     } catch (cause) {
-      const step = cause instanceof VolumeError ? { operation: cause.operation } : {};
-      throw new Fault({ name, stage: "mount", message: errorText(cause), ...step }, cause);
+      const usual = used.isBlock ? "MapVolume.SetUpDevice" : "MountVolume.SetUp";
+      const operation = cause instanceof VolumeError ? cause.operation : usual;
+      throw new Fault({ name, stage: "mount", message: errorText(cause), operation }, cause);
     }
+  }
+
+  /** Why a PersistentVolume is not to be used here, whatever its kind. Before anything of it is touched. */
+  #refusal(
+    plugin: VolumePlugin,
+    source: VolumeSource,
+  ): { readonly check: "NodeAffinity" | "MountOptionSupport"; readonly message: string } | undefined {
+    if (source.from !== "claim") return undefined;
+    const { nodeAffinity, mountOptions = [] } = source.volume.spec ?? {};
+    const { nodeName, nodeLabels } = this.#ports;
+    const required = nodeAffinity?.required;
+    const node = { metadata: { name: nodeName, labels: nodeLabels() } };
+    if (required !== undefined && !matchesSelector(required, node))
+      return { check: "NodeAffinity", message: "no matching NodeSelectorTerms" };
+    if (mountOptions.length > 0 && plugin.takesNoMountOptions === true)
+      return {
+        check: "MountOptionSupport",
+        message: "Mount options are not supported",
+      };
+    return undefined;
   }
 
   async #attached(plugin: VolumePlugin, request: VolumeRequest, signal: AbortSignal): Promise<string> {

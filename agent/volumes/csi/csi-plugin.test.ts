@@ -139,6 +139,7 @@ class TestNode {
       plugins: [plugin],
       client,
       nodeName: "node-a",
+      nodeLabels: () => ({}),
       clock,
       log: noLog,
       inUseChanged: () => undefined,

@@ -6,6 +6,7 @@ import type { VolumePlugin, VolumeSource } from "../volume-plugin.ts";
 export const hostPathPlugin: VolumePlugin = {
   name: "kubernetes.io/host-path",
   refreshes: false,
+  takesNoMountOptions: true,
   serves: (source) => hostPathOf(source) !== undefined,
   setUp: async ({ source, name, isBlock }) => {
     if (isBlock) throw new Error("a hostPath volume has no block device; use a local volume");
