@@ -226,7 +226,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   });
   const volumes = new Volumes({
     rootDir: config.rootDir,
-    plugins: [...builtinPlugins({ refs, tokens }), csi],
+    plugins: [...builtinPlugins({ refs, tokens, rootDir: config.rootDir }), csi],
     client: reader,
     nodeName,
     nodeLabels: labels,

@@ -99,13 +99,24 @@ export async function unmountBelow(directory: string): Promise<void> {
 
 /**
  * The mount points at or below a directory, in the order they were mounted. The kernel's table has no symbolic
- * links, so a directory that is reached by one is looked up first; the last name is taken as it is.
+ * links: a directory that is reached by one is found too.
  */
 export async function mountPointsBelow(directory: string): Promise<readonly string[]> {
-  const above = await realpath(path.dirname(directory)).catch(() => undefined);
-  if (above === undefined) return []; // nothing can be mounted where nothing is
-  const real = path.join(above, path.basename(directory));
+  const real = await withoutLinks(directory);
+  if (real === undefined) return []; // nothing can be mounted where nothing is
   return (await mountPoints()).filter((point) => isWithin(real, point));
+}
+
+/** What is mounted at this very place, the topmost when there are several; undefined for nothing. */
+export async function mountAt(place: string): Promise<MountEntry | undefined> {
+  const real = await withoutLinks(place);
+  return (await readMounts()).findLast(({ point }) => point === real);
+}
+
+/** The path with links above its last name followed: the last one is not touched, a server may not answer for it. */
+async function withoutLinks(place: string): Promise<string | undefined> {
+  const above = await realpath(path.dirname(place)).catch(() => undefined);
+  return above === undefined ? undefined : path.join(above, path.basename(place));
 }
 
 /** Whether `inner` is `outer` or below it. Both absolute and normal. */
