@@ -436,6 +436,95 @@ t.test("VO7: volume files: items, modes, what is missing", async (t) => {
     "tok",
   );
 });
+t.test("VO7: binary data is told as bytes, and beside text", async (t) => {
+  const object = {
+    data: { text: "grün" },
+    binaryData: { bytes: Buffer.from([0xff, 0, 0xfe]).toString("base64") },
+  };
+  const sources = {
+    configMap: () => ({ state: "found", object }) as const,
+    secret: () => ({ state: "found", object: { data: { key: object.binaryData.bytes } } }) as const,
+    token: () => "",
+    facts: {
+      nodeName: "n",
+      hostIps: [],
+      podIps: [],
+      allocatable: { cpuMilli: 0, memoryBytes: 0, ephemeralStorageBytes: 0 },
+    },
+  };
+  const bytes = (volume: Parameters<typeof volumeFiles>[1]): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      [...(volumeFiles(testPod(), volume, sources) ?? [])].map(([name, { data, mode }]) => [
+        name,
+        `${mode.toString(8)} ${Buffer.from(data).toString("hex")}`,
+      ]),
+    );
+  const text = Buffer.from("grün").toString("hex");
+  t.same(bytes({ name: "x", configMap: { name: "a" } }), { text: `644 ${text}`, bytes: "644 ff00fe" });
+  t.same(
+    bytes({ name: "x", configMap: { name: "a", defaultMode: 0o440, items: [{ key: "bytes", path: "b" }] } }),
+    {
+      b: "440 ff00fe",
+    },
+  );
+  t.same(bytes({ name: "x", secret: { secretName: "a", defaultMode: 0o400 } }), { key: "400 ff00fe" });
+});
+
+t.test("VO9: a token belongs to the one user of its Pod, or to its group, or to all", async (t) => {
+  const facts = {
+    nodeName: "n",
+    hostIps: [],
+    podIps: [],
+    allocatable: { cpuMilli: 0, memoryBytes: 0, ephemeralStorageBytes: 0 },
+  };
+  const absent = () => ({ state: "absent" }) as const;
+  const sources = { configMap: absent, secret: absent, token: () => "tok", facts };
+  const volume = {
+    name: "x",
+    projected: { defaultMode: 0o444, sources: [{ serviceAccountToken: { path: "token" } }] },
+  };
+  const user = (name: string, runAsUser?: number) =>
+    testContainer(name, runAsUser === undefined ? {} : { securityContext: { runAsUser } });
+  const cases: readonly { readonly name: string; readonly pod: Pod; readonly is: object }[] = [
+    { name: "no user is named", pod: testPod(), is: { mode: 0o444 } },
+    {
+      name: "the Pod's user",
+      pod: testPod({ securityContext: { runAsUser: 5 } }),
+      is: { mode: 0o600, owner: 5 },
+    },
+    {
+      name: "all containers have the same",
+      pod: testPod({ initContainers: [user("i", 7)], containers: [user("a", 7), user("b", 7)] }),
+      is: { mode: 0o600, owner: 7 },
+    },
+    {
+      name: "they differ",
+      pod: testPod({ containers: [user("a", 7), user("b", 8)] }),
+      is: { mode: 0o444 },
+    },
+    {
+      name: "one of them names none",
+      pod: testPod({ containers: [user("a", 7), user("b")] }),
+      is: { mode: 0o444 },
+    },
+    {
+      name: "a group, and users that differ",
+      pod: testPod({ securityContext: { fsGroup: 9 }, containers: [user("a", 7), user("b", 8)] }),
+      is: { mode: 0o600 },
+    },
+    {
+      name: "a group and one user",
+      pod: testPod({ securityContext: { fsGroup: 9, runAsUser: 5 } }),
+      is: { mode: 0o600, owner: 5 },
+    },
+  ];
+  for (const { name, pod, is } of cases) {
+    const { data, ...rights } = volumeFiles(pod, volume, sources)?.get("token") ?? { data: "" };
+    t.equal(Buffer.from(data).toString(), "tok");
+    t.same(rights, is, name);
+  }
+});
+
 t.test("the node says why it is not ready", async (t) => {
   const report = {
     nodeName: "n",

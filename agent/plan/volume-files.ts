@@ -13,6 +13,8 @@ import { type DownwardFacts, podField, resourceField } from "./downward.ts";
 export interface VolumeFile {
   readonly data: Uint8Array;
   readonly mode: number;
+  /** The user that it belongs to; root unless given. */
+  readonly owner?: number;
 }
 
 /** Relative path -> file. */
@@ -206,7 +208,7 @@ function addProjection(
     const { audience = "", expirationSeconds = tokenSeconds.usual, path: file } = source.serviceAccountToken;
     files.set(checked(file), {
       data: Buffer.from(sources.token(audience, expirationSeconds)),
-      mode: tokenMode(pod, mode),
+      ...tokenRights(pod, mode),
     });
   }
   for (const unsupported of ["clusterTrustBundle", "podCertificate"] as const) {
@@ -215,14 +217,15 @@ function addProjection(
   }
 }
 
-/** Only the Pod's user may read its token when there is one such user. */
-function tokenMode(pod: Pod, mode: number): number {
-  if (pod.spec?.securityContext?.fsGroup !== undefined) return 0o600;
-  return tokenOwner(pod) === undefined ? mode : 0o600;
+/** Only the Pod's user may read its token where there is one such user, and its group where there is one. */
+function tokenRights(pod: Pod, mode: number): Pick<VolumeFile, "mode" | "owner"> {
+  const owner = tokenOwner(pod);
+  const isOwn = owner !== undefined || pod.spec?.securityContext?.fsGroup !== undefined;
+  return { mode: isOwn ? 0o600 : mode, ...(owner === undefined ? {} : { owner }) };
 }
 
 /** The user that every container of the Pod runs as; undefined when they differ or none is named. */
-export function tokenOwner(pod: Pod): number | undefined {
+function tokenOwner(pod: Pod): number | undefined {
   const shared = pod.spec?.securityContext?.runAsUser;
   const users = new Set(
     [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])].map(

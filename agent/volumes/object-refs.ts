@@ -7,6 +7,8 @@ import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
 import type { ObjectView } from "../plan/volume-files.ts";
 
+type MaybeImmutable = KubeObject & { readonly immutable?: boolean };
+
 interface Watched<T extends KubeObject> {
   readonly cache: WatchCache<T>;
   readonly users: Set<string>;
@@ -30,7 +32,8 @@ export interface ObjectRefsPorts {
 
 /**
  * ConfigMaps and Secrets that Pods of this node refer to, one watch for each object, as long as a Pod uses it.
- * A node may read only these objects, one by one, so there is no watch over all of them.
+ * A node may read only these objects, one by one, so there is no watch over all of them. One that is immutable is
+ * read once.
  */
 export class ObjectRefs {
   readonly #ports: ObjectRefsPorts;
@@ -87,7 +90,7 @@ export class ObjectRefs {
     await Promise.all(all.map(({ running }) => running));
   }
 
-  #useOf<T extends KubeObject>(
+  #useOf<T extends MaybeImmutable>(
     table: Map<string, Watched<T>>,
     resource: Resource<T>,
     podUid: string,
@@ -108,7 +111,7 @@ export class ObjectRefs {
     }
   }
 
-  #start<T extends KubeObject>(
+  #start<T extends MaybeImmutable>(
     table: Map<string, Watched<T>>,
     resource: Resource<T>,
     key: string,
@@ -125,17 +128,28 @@ export class ObjectRefs {
     const tell = (): void => {
       for (const uid of users) this.#changed(uid);
     };
-    cache.subscribe(tell);
+    // It never changes: what the API has said is kept, and nobody watches.
+    const rest = (object: T | undefined): void => {
+      if (cache.view.state === "complete" && object?.immutable === true) stop.abort();
+    };
+    cache.subscribe((_, object) => {
+      rest(object);
+      tell();
+    });
     const recalled = this.#ports.recall?.(resourcePath(resource, { namespace, name }));
     // Of the kind that its path names.
     if (recalled !== undefined) cache.seed(recalled === null ? [] : [recalled as T]);
-    void cache.synced(stop.signal).then(tell, () => undefined);
+    const told = (): void => {
+      rest(cache.get(key));
+      tell();
+    };
+    void cache.synced(stop.signal).then(told, () => undefined);
     const watched = { cache, users, stop, running: cache.run(stop.signal) };
     table.set(key, watched);
     return watched;
   }
 
-  #view<T extends KubeObject>(watched: Watched<T> | undefined, kind: string, key: string): ObjectView<T> {
+  #view<T extends MaybeImmutable>(watched: Watched<T> | undefined, kind: string, key: string): ObjectView<T> {
     if (watched === undefined)
       return { state: "loading", why: `${kind} "${key}" cannot be read without an API server` };
     const object = watched.cache.get(key);

@@ -20,6 +20,9 @@ const hourMs = 3_600_000;
 /** A server that makes numbered tokens of an hour, while it is there. */
 class TokenServer implements Transport {
   isThere = true;
+  /** What was asked for: path and body. */
+  readonly asked: string[] = [];
+  lifeMs = hourMs;
   #made = 0;
   readonly #clock: FakeClock;
 
@@ -27,11 +30,12 @@ class TokenServer implements Transport {
     this.#clock = clock;
   }
 
-  async send(_: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
+  async send({ path, body }: ApiRequest, signal: AbortSignal): Promise<ApiResponse> {
     signal.throwIfAborted();
     if (!this.isThere) throw new Error("connection refused");
     this.#made += 1;
-    const expirationTimestamp = new Date(this.#clock.now() + hourMs).toISOString();
+    this.asked.push(`${path} ${String(body)}`);
+    const expirationTimestamp = new Date(this.#clock.now() + this.lifeMs).toISOString();
     return {
       status: 200,
       headers: {},
@@ -73,6 +77,17 @@ t.test("VO9: a token is renewed when four fifths of its life have passed", async
   await clock.advance(1);
   await refresh();
   t.equal(token(), "t2");
+});
+
+t.test("VO9: a token is bound to its Pod, and one that lives long is renewed after a day", async (t) => {
+  const { clock, server, tokens, refresh } = set();
+  server.lifeMs = 72 * hourMs;
+  t.equal(await refresh(), clock.now() + 24 * hourMs);
+  t.match(server.asked[0], /^\/api\/v1\/namespaces\/default\/serviceaccounts\/default\/token /);
+  t.match(server.asked[0], /"expirationSeconds":3600,/);
+  t.match(server.asked[0], /"boundObjectRef":\{"apiVersion":"v1","kind":"Pod","name":"web","uid":"u1"\}/);
+  tokens.forget("u1");
+  t.throws(() => tokens.token("u1", "", 3_600), /there is no token for audience "" yet/);
 });
 
 t.test("VO9: a token that cannot be renewed is kept while it lives", async (t) => {

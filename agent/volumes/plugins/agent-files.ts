@@ -2,7 +2,7 @@ import { chmod, chown } from "node:fs/promises";
 import type { Volume } from "#api/generated/kubernetes.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isFileSystemRoot, mountTmpfs } from "#linux/mount.ts";
-import { tokenOwner, volumeFiles } from "../../plan/volume-files.ts";
+import { volumeFiles } from "../../plan/volume-files.ts";
 import { writeAtomically } from "../atomic-writer.ts";
 import type { ObjectRefs } from "../object-refs.ts";
 import type { ServiceAccountTokens } from "../service-account-tokens.ts";
@@ -54,9 +54,6 @@ async function setUp(
   if (inMemory && !(await isFileSystemRoot(directory))) mountTmpfs(directory, "mode=0755");
   await chmod(directory, 0o777 | (fsGroup === undefined ? 0 : 0o2000));
   if (fsGroup !== undefined) await chown(directory, 0, fsGroup);
-  await writeAtomically(directory, files, {
-    fsGroup,
-    uid: volume.projected === undefined || fsGroup !== undefined ? undefined : tokenOwner(pod),
-  });
+  await writeAtomically(directory, files, fsGroup);
   return { hostPath: directory, ...(refreshAtMs === undefined ? {} : { refreshAtMs }) };
 }
