@@ -1,4 +1,4 @@
-import { type Ended, runProgram } from "#linux/run-program.ts";
+import { type Ended, ProgramError, runProgram } from "#linux/run-program.ts";
 
 /** One call of mount(8). */
 export interface MountCall {
@@ -21,14 +21,28 @@ export async function mountByProgram(call: MountCall, timeoutMs: number, signal:
   }
 }
 
-/** Unmounts by umount(8). @throws Error in the words of the kubelet, also when something uses it. */
+/**
+ * Unmounts by umount(8).
+ * @param options `force` when a server that does not answer is not to be waited for (umount(8), `--force`).
+ * @throws Error in the words of the kubelet, also when something uses it.
+ */
 export async function unmountByProgram(
   target: string,
   timeoutMs: number,
   signal: AbortSignal,
+  options: { readonly force?: boolean } = {},
 ): Promise<void> {
-  const ended = await runProgram("umount", [target], { timeoutMs }, signal);
-  if (ended.code !== 0) throw new Error(failure("unmount", [target], ended));
+  const run = async (args: readonly string[]): Promise<void> => {
+    const ended = await runProgram("umount", args, { timeoutMs }, signal);
+    if (ended.code !== 0) throw new Error(failure("unmount", args, ended));
+  };
+  try {
+    await run([target]);
+  } catch (cause) {
+    const isLate = cause instanceof ProgramError && cause.code === "late";
+    if (!isLate || options.force !== true) throw cause;
+    await run(["-f", target]);
+  }
 }
 
 /** A bind mount takes options other than `bind` only when it is mounted anew (mount(8), "Bind mounts"). */
