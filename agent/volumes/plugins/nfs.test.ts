@@ -1,27 +1,13 @@
-import { chmod, lstat, mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import t, { type Test } from "tap";
+import { lstat, mkdir, readFile, stat } from "node:fs/promises";
+import t from "tap";
 import { mountPointsBelow, mountTmpfs } from "#linux/mount.ts";
+import { standInPrograms } from "../../../test/support/stand-in-programs.ts";
 import { mountArguments } from "../mount-program.ts";
 import { mountFolder, needsRoot as skip, volumeRequest } from "../volume-fixture.ts";
 import { nfsMount, nfsPlugin } from "./nfs.ts";
 
 const { signal } = new AbortController();
 const server = { server: "nfs.example", path: "/exports/a" };
-
-/** Programs that stand in for those of the node, for as long as the test goes on. */
-async function programs(t: Test, folder: string, scripts: Readonly<Record<string, string>>): Promise<void> {
-  const bin = `${folder}/bin`;
-  await mkdir(bin);
-  for (const [name, script] of Object.entries(scripts)) {
-    await writeFile(`${bin}/${name}`, `#!/bin/sh\n${script}\n`);
-    await chmod(`${bin}/${name}`, 0o755);
-  }
-  const before = process.env["PATH"];
-  process.env["PATH"] = `${bin}:${before ?? ""}`;
-  t.teardown(() => {
-    process.env["PATH"] = before;
-  });
-}
 
 t.test("VO1: an NFS volume is what mount(8) is asked for", async (t) => {
   const cases: readonly {
@@ -62,7 +48,7 @@ t.test(
   { skip },
   async (t) => {
     const folder = await mountFolder(t);
-    await programs(t, folder, { mount: "echo 'mount: unknown filesystem type' >&2; exit 32" });
+    await standInPrograms(t, folder, { mount: "echo 'mount: unknown filesystem type' >&2; exit 32" });
     const request = volumeRequest(folder, nfsPlugin, { nfs: server });
     const { directory } = request.place;
     await t.rejects(nfsPlugin.setUp(request, signal), {
@@ -86,7 +72,7 @@ t.test(
   { skip },
   async (t) => {
     const folder = await mountFolder(t);
-    await programs(t, folder, {
+    await standInPrograms(t, folder, {
       mount: `echo "$@" >>${folder}/calls; exec /usr/bin/mount -t tmpfs none "$4"`,
     });
     const request = volumeRequest(folder, nfsPlugin, { persistent: { nfs: server } });
@@ -111,7 +97,7 @@ t.test(
   { skip, timeout: 60_000 },
   async (t) => {
     const folder = await mountFolder(t);
-    await programs(t, folder, { mount: "sleep 1000" });
+    await standInPrograms(t, folder, { mount: "sleep 1000" });
     const request = volumeRequest(folder, nfsPlugin, { nfs: server });
     const stop = new AbortController();
     const mounting = nfsPlugin.setUp(request, stop.signal);
