@@ -4,6 +4,7 @@ import { nodes } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
 import { errorText } from "#lib/log.ts";
 import type { AgentContext } from "../agent-context.ts";
+import { nodeEvents } from "../plan/node-events.ts";
 import { newNode, nodeStatus, parseTaint, standardLabels, type NodeReport } from "../plan/node-status.ts";
 import { renewNodeLease } from "./node-lease.ts";
 
@@ -65,7 +66,8 @@ export async function keepNode(
       await ports.changed(context.config.nodeStatusMs, signal).catch(() => undefined);
       if (signal.aborted) return;
       try {
-        const wanted = nodeStatus(await ports.report(signal), node?.status, clock.now());
+        const before = node?.status;
+        const wanted = nodeStatus(await ports.report(signal), before, clock.now());
         if (node !== undefined && isSame(node.status, wanted) && clock.now() - writtenMs < repeatMs) continue;
         node = await client.patch(
           nodes,
@@ -76,6 +78,8 @@ export async function keepNode(
           signal,
         );
         writtenMs = clock.now();
+        for (const { reason, message } of nodeEvents(nodeName, before, wanted))
+          nodeEvent(context, "Normal", reason, message);
         ports.seen(node);
       } catch (cause) {
         if (signal.aborted) return;
@@ -116,12 +120,9 @@ async function register(context: AgentContext, report: NodeReport, signal: Abort
       {},
       signal,
     );
-    context.recorder.event(
-      { apiVersion: "v1", kind: "Node", metadata: { name: nodeName, uid: nodeName } },
-      "Normal",
-      "Starting",
-      "Starting kubelet.",
-    );
+    nodeEvent(context, "Normal", "Starting", "Starting kubelet.");
+    for (const { reason, message } of nodeEvents(nodeName, undefined, created.status ?? {}))
+      nodeEvent(context, "Normal", reason, message);
     return created;
   }
   const missing = Object.fromEntries(
@@ -131,27 +132,25 @@ async function register(context: AgentContext, report: NodeReport, signal: Abort
     await client.patch(nodes, place, "merge", { metadata: { labels: missing } }, {}, signal);
   const boot = before.status?.nodeInfo?.bootID;
   if (boot !== undefined && boot !== "" && boot !== report.facts.bootId) {
-    context.recorder.event(
-      { apiVersion: "v1", kind: "Node", metadata: { name: nodeName, uid: nodeName } },
-      "Warning",
-      "Rebooted",
-      `Node ${nodeName} has been rebooted, boot id: ${report.facts.bootId}`,
-    );
+    const message = `Node ${nodeName} has been rebooted, boot id: ${report.facts.bootId}`;
+    nodeEvent(context, "Warning", "Rebooted", message);
   }
-  context.recorder.event(
-    { apiVersion: "v1", kind: "Node", metadata: { name: nodeName, uid: nodeName } },
-    "Normal",
-    "Starting",
-    "Starting kubelet.",
-  );
-  return client.patch(
-    nodes,
-    place,
-    "strategic",
-    { status: nodeStatus(report, before.status, clock.now()) },
-    { subresource: "status" },
-    signal,
-  );
+  nodeEvent(context, "Normal", "Starting", "Starting kubelet.");
+  const status = nodeStatus(report, before.status, clock.now());
+  const after = await client.patch(nodes, place, "strategic", { status }, { subresource: "status" }, signal);
+  for (const { reason, message } of nodeEvents(nodeName, before.status, status))
+    nodeEvent(context, "Normal", reason, message);
+  return after;
+}
+
+function nodeEvent(
+  { recorder, nodeName }: AgentContext,
+  type: "Normal" | "Warning",
+  reason: string,
+  message: string,
+): void {
+  const metadata = { name: nodeName, uid: nodeName };
+  recorder.event({ apiVersion: "v1", kind: "Node", metadata }, type, reason, message);
 }
 
 /** Equal but for the time of the heartbeat and free disk space. */

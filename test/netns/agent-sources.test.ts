@@ -72,6 +72,7 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
       "--healthz-port=0",
       "--no-cgroups-per-qos",
       "--no-register-node",
+      "--node-status-update-frequency=500ms",
     ]);
     const ended = runAgent(
       config,
@@ -238,6 +239,22 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
       t.equal((await get("web"))?.status?.phase, "Running", "and nobody ends for it");
     },
   );
+
+  await t.test("LC23: the node tells when it is not ready, and when it is again", async (t) => {
+    const told = async (reason: string): Promise<boolean> =>
+      (await admin.list(events, { namespace: "default" }, signal)).items.some(
+        (event) =>
+          event.reason === reason &&
+          event.involvedObject.kind === "Node" &&
+          event.message === `Node node-a status is now: ${reason}`,
+      );
+    await until("sufficient memory", () => told("NodeHasSufficientMemory"), patienceMs);
+    runtime.networkReady = false;
+    await until("not ready", () => told("NodeNotReady"), patienceMs);
+    runtime.networkReady = true;
+    await until("ready", () => told("NodeReady"), patienceMs);
+    t.pass();
+  });
 
   await t.test("ND8: a machine that was booted anew says so", async (t) => {
     const place = { namespace: "", name: "node-a" };
