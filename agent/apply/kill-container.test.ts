@@ -11,31 +11,32 @@ const cases: readonly {
   readonly name: string;
   readonly graceSeconds: number;
   readonly hookSeconds: number;
-  readonly left: number;
+  /** Seconds that are left, between the two; a slow machine takes some. */
+  readonly left: readonly [number, number];
 }[] = [
   {
     name: "LC15: a container has all of it without a hook between TERM and KILL",
-    graceSeconds: 5,
+    graceSeconds: 20,
     hookSeconds: 0,
-    left: 5,
+    left: [12, 20],
   },
   {
     name: "LC15: a container has what its hook leaves between TERM and KILL",
-    graceSeconds: 4,
+    graceSeconds: 20,
     hookSeconds: 1,
-    left: 3,
+    left: [11, 19],
   },
   {
     name: "LC15: a container has two seconds when its hook took all between TERM and KILL",
     graceSeconds: 1,
     hookSeconds: 30,
-    left: 2,
+    left: [2, 2],
   },
   {
     name: "LC15: a container has two seconds of a grace period of one between TERM and KILL",
     graceSeconds: 1,
     hookSeconds: 0,
-    left: 2,
+    left: [2, 2],
   },
 ];
 for (const { name, graceSeconds, hookSeconds, left } of cases) {
@@ -62,6 +63,9 @@ for (const { name, graceSeconds, hookSeconds, left } of cases) {
     await until("it runs", () => web()?.containers.get("web")?.state === "running", 30_000);
     await rm(file);
     await until("it has ended", () => web() === undefined, 30_000);
-    t.same(waits, [left]);
+    t.equal(waits.length, 1);
+    const [seconds] = waits;
+    const [least, most] = left;
+    t.ok(typeof seconds === "number" && seconds >= least && seconds <= most, `${String(seconds)} seconds`);
   });
 }

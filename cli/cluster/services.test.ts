@@ -28,12 +28,18 @@ t.test("our own containerd starts first, and only when no runtime answers", asyn
 });
 t.test("what up is asked for reaches the parts", async (t) => {
   const [, control, node] = planServices(
-    settings("--proxy-mode=userspace", "--insecure-port=8080", "--service-cluster-ip-range=10.1.0.0/16"),
+    settings(
+      "--proxy-mode=userspace",
+      "--insecure-port=8080",
+      "--service-cluster-ip-range=10.1.0.0/16",
+      "--pod-cache=off",
+    ),
     { ...machine, runtime: own },
   );
   t.ok(control?.command.includes("--insecure-port=8080"));
   t.ok(control?.command.includes("--cluster-dns=10.1.0.10"));
   t.ok(node?.command.includes("--proxy-mode=userspace"));
+  t.ok(node?.command.includes("--pod-cache=off"));
   t.ok(node?.command.includes("--fail-swap-on=false"), "a standalone cluster comes up where swap is on");
   t.equal(dnsAddress("10.96.0.0/16"), "10.96.0.10");
 });

@@ -82,6 +82,7 @@ export function planServices(settings: UpSettings, machine: Machine): readonly S
         // A cluster on a laptop should come up: keelson doctor warns about swap instead.
         ...flag("fail-swap-on", "false"),
         ...flag("pod-manifest-path", settings.podManifestPath),
+        ...flag("pod-cache", settings.podCache),
         ...flag("cluster-dns", dns),
         ...flag("client-ca-file", path.join(settings.dataDir, "pki/ca.crt")),
         ...flag("proxy-mode", settings.proxyMode),

@@ -1,5 +1,6 @@
 import path from "node:path";
 import { duration, type Flags, list, oneOf, port, text } from "#lib/flags.ts";
+import { type AgentConfig, flags as agentFlags } from "../../agent/config.ts";
 import { type ProxyConfig, proxyMode } from "../../proxy/config.ts";
 import { readJson } from "./state-file.ts";
 
@@ -19,6 +20,7 @@ export interface UpSettings {
   readonly apiPort: number;
   readonly insecurePort: number;
   readonly podManifestPath: string;
+  readonly podCache: AgentConfig["podCache"];
   readonly dataDir: string;
   readonly configDir: string;
   readonly runDir: string;
@@ -86,6 +88,7 @@ export const upFlags: Flags<UpSettings> = {
     default: "/etc/keelson/manifests",
     help: "folder of static Pods",
   },
+  podCache: agentFlags.podCache,
   dataDir: { flag: "data-dir", parse: text, default: "/var/lib/keelson", help: "the cluster's state" },
   configDir: { flag: "config-dir", parse: text, default: "/etc/keelson", help: "kubeconfigs and settings" },
   runDir: { flag: "run-dir", parse: text, default: "/run/keelson", help: "sockets and pid files" },

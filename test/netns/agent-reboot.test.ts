@@ -128,6 +128,12 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
     channel.close();
     return runtime;
   };
+  const wipe = async (runtime: CriRuntime): Promise<void> => {
+    for (const { id } of await runtime.listSandboxes({}, signal)) {
+      await runtime.stopSandbox(id, signal);
+      await runtime.removeSandbox(id, signal);
+    }
+  };
   const runs = async (runtime: CriRuntime): Promise<readonly string[]> =>
     (await runtime.listContainers({}, signal))
       .filter(({ state }) => state === "running")
@@ -189,6 +195,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   await admin.delete(pods, { namespace: "default", name: "gone" }, { gracePeriodSeconds: 0 }, signal);
   await admin.close();
   await stopControl();
+  await wipe(first);
   await first.close();
 
   const cache = `${folder}/kubelet/pod-cache`;
@@ -253,10 +260,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
     await agent.end();
     await admin.close();
     await stopControl();
-    for (const { id } of await second.listSandboxes({}, signal)) {
-      await second.stopSandbox(id, signal);
-      await second.removeSandbox(id, signal);
-    }
+    await wipe(second);
     await unmountBelow(`${folder}/kubelet`);
     t.ok(existsSync(`${cache}/pods.jsonl`));
     agent = startAgent(second, "off");
