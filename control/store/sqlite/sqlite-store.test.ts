@@ -62,7 +62,7 @@ t.test("nothing that was acknowledged is lost when the process is killed", async
     };
     await Promise.all(["a", "b", "c"].map(writer));`;
   const { lines } = await run(script, 300);
-  t.ok(lines.length > 100, `${lines.length} writes were acknowledged before the kill`);
+  t.ok(lines.length > 10, `${lines.length} writes were acknowledged before the kill`);
   const store = new SqliteStore(place.file, new FakeClock());
   let lost = 0;
   for (const line of lines) {
