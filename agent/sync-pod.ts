@@ -12,6 +12,7 @@ import { startContainer } from "./apply/start-container.ts";
 import { terminationMessage } from "./apply/termination-message.ts";
 import { backingOffPull } from "./images/image-puller.ts";
 import { nodeCredentials, secretCredentials } from "./images/credentials.ts";
+import { accountMark, podAccount } from "./images/pod-account.ts";
 import { pullSecrets } from "./images/pull-secrets.ts";
 import type { PodMemory, PodVerdict } from "./model.ts";
 import { admissionRefusal, type NodeRoom } from "./plan/admission.ts";
@@ -217,8 +218,15 @@ function pullImage(
           // A class that is not there is the sandbox's failure to tell.
           runtimeHandler: await runtimeHandler(context.reader, pod, context.signal).catch(() => ""),
           podCredentials: async (signal) => secretCredentials(image, await pullSecrets(context, pod, signal)),
+          // Where nobody can tell, other credentials have to be shown.
+          account: async (signal) => {
+            const found = await podAccount(context, pod, entry.source)
+              ?.read(signal)
+              .catch(() => undefined);
+            return found && accountMark(found.metadata);
+          },
           nodeCredentials: async (signal) => [
-            ...(await context.plugins.credentials(image, signal)),
+            ...(await context.plugins.credentials(image, podAccount(context, pod, entry.source), signal)),
             ...(await nodeCredentials(image, context.config.rootDir)),
           ],
           tell: (type, reason, message) => podEvent(context, pod, type, reason, message, fieldPathOf(spec)),

@@ -5,6 +5,7 @@ import t, { type Test } from "tap";
 import { FakeClock } from "#lib/clock.ts";
 import { type Log, noLog } from "#lib/log.ts";
 import { CredentialPlugins } from "./credential-plugins.ts";
+import type { PodAccount } from "./pod-account.ts";
 
 const never = new AbortController().signal;
 
@@ -50,11 +51,11 @@ t.test(
   async (t) => {
     const { open, asked } = await setUp(t, says("Image"));
     const plugins = await open();
-    t.same(await plugins.credentials("a.registry.example/web:1", never), [
-      { username: "me", password: "first" },
+    t.same(await plugins.credentials("a.registry.example/web:1", undefined, never), [
+      { auth: { username: "me", password: "first" } },
     ]);
-    t.same(await plugins.credentials("web:1", never), []);
-    t.same(await plugins.credentials("registry.example/web:1", never), []);
+    t.same(await plugins.credentials("web:1", undefined, never), []);
+    t.same(await plugins.credentials("registry.example/web:1", undefined, never), []);
     t.same(
       (await asked()).map((line) => JSON.parse(line)),
       [
@@ -78,10 +79,10 @@ for (const { key, asks } of caches) {
     const { clock, open, asked } = await setUp(t, says(key));
     const plugins = await open();
     const images = ["a.registry.example/one", "a.registry.example/two", "b.registry.example/one"];
-    for (const image of [...images, ...images]) await plugins.credentials(image, never);
+    for (const image of [...images, ...images]) await plugins.credentials(image, undefined, never);
     t.equal((await asked()).length, asks);
     await clock.advance(60_000);
-    await plugins.credentials("a.registry.example/one", never);
+    await plugins.credentials("a.registry.example/one", undefined, never);
     t.equal((await asked()).length, asks + 1);
   });
 }
@@ -89,8 +90,8 @@ for (const { key, asks } of caches) {
 t.test("IM4: an answer that says 0s is not remembered", async (t) => {
   const { open, asked } = await setUp(t, says("Global", '"cacheDuration":"0s",'));
   const plugins = await open();
-  await plugins.credentials("a.registry.example/one", never);
-  await plugins.credentials("a.registry.example/one", never);
+  await plugins.credentials("a.registry.example/one", undefined, never);
+  await plugins.credentials("a.registry.example/one", undefined, never);
   t.equal((await asked()).length, 2);
 });
 
@@ -103,7 +104,7 @@ const faults = [
 for (const { name, answer } of faults) {
   t.test(`IM4: a provider that ${name} gives nothing and harms nothing`, async (t) => {
     const { open } = await setUp(t, answer);
-    t.same(await (await open()).credentials("a.registry.example/web", never), []);
+    t.same(await (await open()).credentials("a.registry.example/web", undefined, never), []);
   });
 }
 
@@ -112,7 +113,6 @@ const refusals = [
   { name: "a path for a name", more: { name: "../keys" }, why: /no name of a provider/ },
   { name: "an unknown version", more: { apiVersion: "v7" }, why: /unknown apiVersion/ },
   { name: "no time to remember", more: { defaultCacheDuration: undefined }, why: /defaultCacheDuration/ },
-  { name: "a service account's token", more: { tokenAttributes: {} }, why: /does not support/ },
 ];
 for (const { name, more, why } of refusals) {
   t.test(`IM4: a configuration with ${name} is refused at the start`, async (t) => {
@@ -125,7 +125,7 @@ t.test("IM4: Pods that want one image at the same time share one run of the prov
   const { open, asked } = await setUp(t, says("Image", '"cacheDuration":"0s",'));
   const plugins = await open();
   const all = await Promise.all(
-    Array.from({ length: 20 }, () => plugins.credentials("a.registry.example/one", never)),
+    Array.from({ length: 20 }, () => plugins.credentials("a.registry.example/one", undefined, never)),
   );
   t.equal((await asked()).length, 1);
   t.ok(all.every((auths) => auths.length === 1));
@@ -138,7 +138,7 @@ t.test("IM4: no more than eight providers run at the same time", async (t) => {
   const { open } = await setUp(t, `${count}\n${says("Image")}`);
   const plugins = await open();
   const images = Array.from({ length: 20 }, (_, place) => `a.registry.example/${place}`);
-  await Promise.all(images.map((image) => plugins.credentials(image, never)));
+  await Promise.all(images.map((image) => plugins.credentials(image, undefined, never)));
   const most = (await readFile(`${folder}.most`, "utf8")).trim().split("\n").map(Number);
   t.equal(most.length, 20, "each has its turn");
   t.ok(Math.max(...most) > 1 && Math.max(...most) <= 8, `${Math.max(...most)} at once`);
@@ -148,7 +148,102 @@ t.test("IM4: what a provider prints goes into no log", async (t) => {
   const said: string[] = [];
   const log = { ...noLog, warn: (text: string, data?: object) => said.push(text, JSON.stringify(data)) };
   const { open } = await setUp(t, "echo 'token=hush'", {}, log);
-  t.same(await (await open()).credentials("a.registry.example/one", never), []);
+  t.same(await (await open()).credentials("a.registry.example/one", undefined, never), []);
   t.match(said.join(), /its answer is not JSON/);
   t.notMatch(said.join(), /hush/);
 });
+
+/** The account `builder`, whose token changes with `turn`. */
+function account(annotations: Readonly<Record<string, string>>, turn: { value: number }): PodAccount {
+  return {
+    read: async () => ({ metadata: { uid: "a1", namespace: "default", name: "builder", annotations } }),
+    token: async (audience) => `token ${turn.value} for ${audience}`,
+  };
+}
+
+const attributes = {
+  serviceAccountTokenAudience: "registry.example",
+  cacheType: "ServiceAccount",
+  requireServiceAccount: true,
+  requiredServiceAccountAnnotationKeys: ["example.com/role"],
+  optionalServiceAccountAnnotationKeys: ["example.com/hint", "example.com/none"],
+};
+
+t.test(
+  "IM4: a provider is told of the Pod's service account, and its answer is that account's",
+  async (t) => {
+    const { open, asked } = await setUp(t, says("Registry"), { tokenAttributes: attributes });
+    const plugins = await open();
+    const image = "a.registry.example/web:1";
+    const turn = { value: 1 };
+    const annotations = { "example.com/role": "reader", "example.com/hint": "h", "example.com/other": "o" };
+    const found = await plugins.credentials(image, account(annotations, turn), never);
+    const mark = { uid: "a1", namespace: "default", name: "builder" };
+    t.same(found, [{ auth: { username: "me", password: "first" }, account: mark }]);
+    t.same(
+      (await asked()).map((line) => JSON.parse(line)),
+      [
+        {
+          apiVersion: "credentialprovider.kubelet.k8s.io/v1",
+          kind: "CredentialProviderRequest",
+          image,
+          serviceAccountToken: "token 1 for registry.example",
+          serviceAccountAnnotations: { "example.com/role": "reader", "example.com/hint": "h" },
+        },
+      ],
+    );
+    turn.value = 2;
+    await plugins.credentials(image, account(annotations, turn), never);
+    t.equal((await asked()).length, 1, "a new token of the same account is answered from memory");
+    await plugins.credentials(image, account({ ...annotations, "example.com/role": "writer" }, turn), never);
+    t.equal((await asked()).length, 2, "other annotations are another question");
+    t.same(await plugins.credentials(image, account({}, turn), never), [], "the role is missing");
+    t.same(await plugins.credentials(image, undefined, never), [], "a static Pod has no account");
+    t.equal((await asked()).length, 2);
+  },
+);
+
+t.test("IM4: an answer may be for one token only, and an account may be no must", async (t) => {
+  const token = {
+    ...attributes,
+    cacheType: "Token",
+    requireServiceAccount: false,
+    requiredServiceAccountAnnotationKeys: [],
+  };
+  const { open, asked } = await setUp(t, says("Global"), { tokenAttributes: token });
+  const plugins = await open();
+  const image = "a.registry.example/web:1";
+  const turn = { value: 1 };
+  await plugins.credentials(image, account({}, turn), never);
+  await plugins.credentials(image, account({}, turn), never);
+  t.equal((await asked()).length, 1);
+  turn.value = 2;
+  await plugins.credentials(image, account({}, turn), never);
+  t.equal((await asked()).length, 2);
+  const found = await plugins.credentials(image, undefined, never);
+  t.same(found, [{ auth: { username: "me", password: "first" } }], "for the node, as it was told of nobody");
+  t.notOk((await asked())[2]?.includes("serviceAccount"));
+});
+
+t.test(
+  "IM4: tokenAttributes that make no sense keep the node from starting, and say what is wrong",
+  async (t) => {
+    const cases: readonly (readonly [object, RegExp])[] = [
+      [{ serviceAccountTokenAudience: "" }, /serviceAccountTokenAudience is required/],
+      [{ cacheType: "Pod" }, /cacheType must be ServiceAccount or Token, not "Pod"/],
+      [{ requireServiceAccount: undefined }, /requireServiceAccount must be true or false/],
+      [{ requireServiceAccount: false }, /need requireServiceAccount to be true/],
+      [
+        { optionalServiceAccountAnnotationKeys: ["example.com/role"] },
+        /names the annotation "example.com\/role" twice/,
+      ],
+    ];
+    for (const [change, words] of cases) {
+      const { open } = await setUp(t, "", { tokenAttributes: { ...attributes, ...change } });
+      await t.rejects(open(), words);
+    }
+    const old = { apiVersion: "credentialprovider.kubelet.k8s.io/v1beta1", tokenAttributes: attributes };
+    const { open } = await setUp(t, "", old);
+    await t.rejects(open(), /apiVersion must be credentialprovider.kubelet.k8s.io\/v1/);
+  },
+);

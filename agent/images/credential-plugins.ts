@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parse } from "yaml";
@@ -9,7 +10,9 @@ import { Turnstile } from "#lib/turnstile.ts";
 import { type CredentialProvider, credentialProviders } from "../plan/credential-provider-config.ts";
 import { matchesImage } from "../plan/image-glob.ts";
 import { registryOf } from "../plan/image-name.ts";
+import type { SourcedAuth, SourceMark } from "../plan/pull-records.ts";
 import type { ImageAuth } from "../runtime/runtime.ts";
+import { accountMark, type PodAccount } from "./pod-account.ts";
 
 const runMs = 60_000;
 const maxOutputBytes = 1024 * 1024;
@@ -20,6 +23,18 @@ interface Answer {
   readonly auth: ReadonlyMap<string, ImageAuth>;
   readonly cacheKeyType: string;
   readonly cacheMs: number;
+}
+
+interface Identity {
+  readonly mark: SourceMark;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly token: string;
+}
+
+interface Question {
+  readonly provider: CredentialProvider;
+  readonly image: string;
+  readonly identity: Identity | undefined;
 }
 
 /** What plugins stand on. */
@@ -63,18 +78,30 @@ export class CredentialPlugins {
 
   /**
    * What the providers of this image answer, the longest pattern first. One that fails is logged and passed over.
+   * @param account the Pod's service account; undefined for a Pod without one, such as a static Pod.
    * @param signal the same for all who ask, as they share what runs.
    */
-  async credentials(image: string, signal: AbortSignal): Promise<readonly ImageAuth[]> {
+  async credentials(
+    image: string,
+    account: PodAccount | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly SourcedAuth[]> {
     const registry = registryOf(image);
     const full = image.startsWith(`${registry}/`) ? image : `${registry}/${image}`;
-    const found: ImageAuth[] = [];
+    const found: SourcedAuth[] = [];
     for (const provider of this.#providers) {
       if (!provider.matchImages.some((pattern) => matchesImage(pattern, full))) continue;
       try {
-        const auth = this.#cached(provider, full) ?? (await this.#shared(provider, full, signal));
+        const identity = await identityFor(provider, account, signal);
+        if (identity === "not asked") continue;
+        const question = { provider, image: full, identity };
+        const auth = this.#cached(question) ?? (await this.#shared(question, signal));
         const matching = [...auth].filter(([pattern]) => matchesImage(pattern, full));
-        found.push(...matching.toSorted(([a], [b]) => (a < b ? 1 : -1)).map(([, one]) => one));
+        found.push(
+          ...matching
+            .toSorted(([a], [b]) => (a < b ? 1 : -1))
+            .map(([, one]) => ({ auth: one, ...(identity && { account: identity.mark }) })),
+        );
       } catch (cause) {
         signal.throwIfAborted();
         const data = { provider: provider.name, image, cause: errorText(cause) };
@@ -84,28 +111,37 @@ export class CredentialPlugins {
     return found;
   }
 
-  #cached({ name }: CredentialProvider, image: string): Answer["auth"] | undefined {
+  #cached(question: Question): Answer["auth"] | undefined {
     const now = this.#ports.clock.monotonicMs();
     for (const type of ["Image", "Registry", "Global"]) {
-      const known = this.#cache.get(cacheKey(name, type, image));
+      const known = this.#cache.get(cacheKey(question, type));
       if (known !== undefined && known.untilMs > now) return known.auth;
     }
     return undefined;
   }
 
-  #shared(provider: CredentialProvider, image: string, signal: AbortSignal): Promise<Answer["auth"]> {
-    const key = cacheKey(provider.name, "Image", image);
+  #shared(question: Question, signal: AbortSignal): Promise<Answer["auth"]> {
+    const key = cacheKey(question, "Image");
     const running = this.#running.get(key);
     if (running !== undefined) return running;
     const begun = this.#turnstile
-      .pass(() => this.#ask(provider, image, signal), signal)
+      .pass(() => this.#ask(question, signal), signal)
       .finally(() => this.#running.delete(key));
     this.#running.set(key, begun);
     return begun;
   }
 
-  async #ask(provider: CredentialProvider, image: string, signal: AbortSignal): Promise<Answer["auth"]> {
-    const request = { apiVersion: provider.apiVersion, kind: "CredentialProviderRequest", image };
+  async #ask(question: Question, signal: AbortSignal): Promise<Answer["auth"]> {
+    const { provider, image, identity } = question;
+    const request = {
+      apiVersion: provider.apiVersion,
+      kind: "CredentialProviderRequest",
+      image,
+      ...(identity && {
+        serviceAccountToken: identity.token,
+        serviceAccountAnnotations: identity.annotations,
+      }),
+    };
     const program = path.join(this.#folder, provider.name);
     const output = await run(program, provider, JSON.stringify(request), signal);
     const { auth, cacheKeyType, cacheMs } = readAnswer(output, provider);
@@ -113,15 +149,51 @@ export class CredentialPlugins {
       const oldest = this.#cache.keys().next();
       if (this.#cache.size >= maxCached && oldest.done !== true) this.#cache.delete(oldest.value);
       const untilMs = this.#ports.clock.monotonicMs() + cacheMs;
-      this.#cache.set(cacheKey(provider.name, cacheKeyType, image), { auth, untilMs });
+      this.#cache.set(cacheKey(question, cacheKeyType), { auth, untilMs });
     }
     return auth;
   }
 }
 
-function cacheKey(provider: string, type: string, image: string): string {
+/** Answers for one account are never another's; the token itself is in no key. */
+function cacheKey({ provider, image, identity }: Question, type: string): string {
   const what = type === "Image" ? image : type === "Registry" ? registryOf(image) : "";
-  return JSON.stringify([provider, type, what]);
+  const who =
+    identity === undefined
+      ? []
+      : [
+          identity.mark,
+          Object.entries(identity.annotations).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+          provider.token?.cacheType === "Token"
+            ? createHash("sha256").update(identity.token).digest("hex")
+            : "",
+        ];
+  return JSON.stringify([provider.name, type, what, who]);
+}
+
+/**
+ * What a provider is told of the Pod's account; undefined when it is told nothing, "not asked" when this Pod has not
+ * what the provider wants.
+ * @throws the API's answer.
+ */
+async function identityFor(
+  { token }: CredentialProvider,
+  account: PodAccount | undefined,
+  signal: AbortSignal,
+): Promise<Identity | undefined | "not asked"> {
+  if (token === undefined) return undefined;
+  if (account === undefined) return token.requireAccount ? "not asked" : undefined;
+  const { metadata } = await account.read(signal);
+  const all = metadata?.annotations ?? {};
+  if (token.requiredAnnotations.some((key) => all[key] === undefined)) return "not asked";
+  const wanted = [...token.requiredAnnotations, ...token.optionalAnnotations];
+  return {
+    mark: accountMark(metadata),
+    annotations: Object.fromEntries(
+      wanted.flatMap((key) => (all[key] === undefined ? [] : [[key, all[key]]])),
+    ),
+    token: await account.token(token.audience, signal),
+  };
 }
 
 /** Its standard error is for people and goes into the message of a failure, cut short. */

@@ -21,11 +21,11 @@ export function secretCredentials(image: string, secrets: readonly Secret[]): re
 }
 
 /** Credentials for an image from the node's own files, for all of its Pods. */
-export async function nodeCredentials(image: string, rootDir: string): Promise<readonly ImageAuth[]> {
-  const found: ImageAuth[] = [];
+export async function nodeCredentials(image: string, rootDir: string): Promise<readonly SourcedAuth[]> {
+  const found: SourcedAuth[] = [];
   for (const file of [path.join(rootDir, "config.json"), "/root/.docker/config.json"]) {
     const text = await readFile(file, "utf8").catch(() => undefined);
-    if (text !== undefined) found.push(...matching(image, authsOf(text, "auths")));
+    if (text !== undefined) found.push(...matching(image, authsOf(text, "auths")).map((auth) => ({ auth })));
   }
   return found;
 }

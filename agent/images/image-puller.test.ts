@@ -28,6 +28,7 @@ async function setUp(more: Partial<typeof limits> = {}) {
         runtimeHandler: "",
         podCredentials: async () => [],
         nodeCredentials: async () => [],
+        account: async () => undefined,
         tell: (type, reason, message) => said.push(`${type} ${reason} ${message}`),
         ...rest,
       },
@@ -156,7 +157,7 @@ t.test("IM3: Pods that want one image with the same credentials share one pull",
   const all = ["a", "b", "c"].map((owner) => wish("web:1", { owner }));
   const other = wish("web:1", {
     owner: "d",
-    nodeCredentials: async () => [{ username: "d", password: "d" }],
+    nodeCredentials: async () => [{ auth: { username: "d", password: "d" } }],
   });
   await clock.advance(1_000);
   t.match(await Promise.all([...all, other]), [{ state: "present" }, {}, {}, { state: "present" }]);
@@ -193,11 +194,15 @@ t.test("IM3: a pull that takes long tells how far it is, every 15 s and no more 
 t.test("IM4: each of the credentials is tried until one is let in", async (t) => {
   const { runtime, wish, pulls } = await setUp();
   runtime.registry.set("docker.io/library/web:1", { entrypoint: ["sleep"], password: "right" });
-  const nodeCredentials = async () => [{ password: "wrong" }, { password: "right" }, { password: "unused" }];
+  const nodeCredentials = async () =>
+    ["wrong", "right", "unused"].map((password) => ({ auth: { password } }));
   t.match(await wish("web:1", { nodeCredentials }), { state: "present" });
   t.equal(pulls(), 2);
-  t.match(await wish("web:1", { policy: "Always", nodeCredentials: async () => [{ password: "wrong" }] }), {
-    reason: "ErrImagePull",
-    message: /unauthorized/,
-  });
+  t.match(
+    await wish("web:1", { policy: "Always", nodeCredentials: async () => [{ auth: { password: "wrong" } }] }),
+    {
+      reason: "ErrImagePull",
+      message: /unauthorized/,
+    },
+  );
 });

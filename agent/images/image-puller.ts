@@ -3,7 +3,7 @@ import type { Clock } from "#lib/clock.ts";
 import { errorText } from "#lib/log.ts";
 import type { ImageState } from "../model.ts";
 import { invalidImage, pullPolicyOf } from "../plan/image-name.ts";
-import type { SourcedAuth } from "../plan/pull-records.ts";
+import type { SourcedAuth, SourceMark } from "../plan/pull-records.ts";
 import { isPullFailure, pulledWords, pullFailure, stillPullingWords } from "../plan/pull-words.ts";
 import type { ImageAuth, ImageStatus, PullOptions, PullProgress, Runtime } from "../runtime/runtime.ts";
 import type { PullRecords } from "./pull-records.ts";
@@ -28,8 +28,10 @@ export interface ImageWish {
   readonly runtimeHandler: string;
   /** The Pod's own credentials, tried first; asked for only when they matter. */
   readonly podCredentials: (signal: AbortSignal) => Promise<readonly SourcedAuth[]>;
-  /** The node's, which all of its Pods may use. */
-  readonly nodeCredentials: (signal: AbortSignal) => Promise<readonly ImageAuth[]>;
+  /** What the node's own files and its providers know. */
+  readonly nodeCredentials: (signal: AbortSignal) => Promise<readonly SourcedAuth[]>;
+  /** The Pod's service account as the API has it now; undefined when it has none, or nobody can tell. */
+  readonly account: (signal: AbortSignal) => Promise<SourceMark | undefined>;
   readonly tell: PullEvent;
   /** A pull begins; what this returns is called at its end. */
   readonly began?: () => (failed: boolean) => void;
@@ -96,7 +98,12 @@ export class ImagePuller {
     if (
       present !== undefined &&
       rule !== "Always" &&
-      (await this.#records.mayUse(image, present.id, () => wish.podCredentials(signal)))
+      (await this.#records.mayUse(
+        image,
+        present.id,
+        () => wish.podCredentials(signal),
+        () => wish.account(signal),
+      ))
     ) {
       tell("Normal", "Pulled", `Container image "${image}" already present on machine`);
       this.#failures.delete(owner);
@@ -135,8 +142,7 @@ export class ImagePuller {
       tell("Normal", "Pulling", stillPullingWords(image, waitedMs(), progress)),
     );
     try {
-      const node = (await wish.nodeCredentials(signal)).map((auth): SourcedAuth => ({ auth }));
-      const credentials = [...(await wish.podCredentials(signal)), ...node];
+      const credentials = [...(await wish.podCredentials(signal)), ...(await wish.nodeCredentials(signal))];
       const listener = (now: PullProgress): void => {
         progress = now;
       };

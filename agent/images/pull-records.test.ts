@@ -56,6 +56,9 @@ const cases: readonly {
   { policy: "AlwaysVerify", name: "one that was brought otherwise", may: false },
   { policy: "AlwaysVerify", name: "one of the node's", used: "node", may: true },
 ];
+/** A Pod without a service account. */
+const nobody = async (): Promise<undefined> => undefined;
+
 for (const { policy, name, used, has, may } of cases) {
   t.test(`IM5: under ${policy} a Pod ${may ? "may" : "may not"} use ${name}`, async (t) => {
     const { records } = await memoryRecords(new FakeClock(), { policy });
@@ -64,14 +67,19 @@ for (const { policy, name, used, has, may } of cases) {
       if (used !== "unknown")
         await records.end(image, { imageRef: id, used: used === "node" ? undefined : used });
     }
-    t.equal(await records.mayUse(image, id, async () => (has === undefined ? [] : [has])), may);
+    t.equal(await records.mayUse(image, id, async () => (has === undefined ? [] : [has]), nobody), may);
   });
 }
 
 t.test("IM5: the allowlist names repositories, or what they begin with", async (t) => {
   const policy = "NeverVerifyAllowlistedImages";
   const may = async (allowlist: readonly string[], name: string): Promise<boolean> =>
-    (await memoryRecords(new FakeClock(), { policy, allowlist })).records.mayUse(name, id, async () => []);
+    (await memoryRecords(new FakeClock(), { policy, allowlist })).records.mayUse(
+      name,
+      id,
+      async () => [],
+      nobody,
+    );
   t.equal(await may(["registry.example/team/web"], image), true);
   t.equal(await may(["registry.example/team/*"], image), true);
   t.equal(await may(["registry.example/te/*"], image), false);
@@ -87,8 +95,8 @@ t.test("IM5: one image under two names is asked about by each name", async (t) =
   await records.end(image, { imageRef: id, used: login("1", "a") });
   await records.begin(open);
   await records.end(open, { imageRef: id, used: undefined });
-  t.equal(await records.mayUse(open, id, async () => []), true);
-  t.equal(await records.mayUse(image, id, async () => []), false);
+  t.equal(await records.mayUse(open, id, async () => [], nobody), true);
+  t.equal(await records.mayUse(image, id, async () => [], nobody), false);
 });
 
 t.test("IM5: records outlive the agent, without any password, and go with their image", async (t) => {
@@ -107,7 +115,7 @@ t.test("IM5: records outlive the agent, without any password, and go with their 
   const pulled = path.join(folder, "image_manager/pulled");
   t.equal((await readdir(pulling)).length, 1, "the intent is on disk before the pull");
   const other = await PullRecords.open(ports);
-  t.equal(await other.mayUse(image, id, async () => []), false, "the first agent died in the pull");
+  t.equal(await other.mayUse(image, id, async () => [], nobody), false, "the first agent died in the pull");
   await first.end(image, { imageRef: id, used: login("1", "secret-word") });
   t.same(await readdir(pulling), []);
   const [file = ""] = await readdir(pulled);
@@ -115,12 +123,16 @@ t.test("IM5: records outlive the agent, without any password, and go with their 
   const { store } = ports;
   t.notMatch((await store.list("pulled")).get(file), /secret-word/);
   const second = await PullRecords.open(ports);
-  t.equal(await second.mayUse(image, id, async () => [login("1", "secret-word")]), true);
-  t.equal(await second.mayUse(image, id, async () => []), false);
+  t.equal(await second.mayUse(image, id, async () => [login("1", "secret-word")], nobody), true);
+  t.equal(await second.mayUse(image, id, async () => [], nobody), false);
 
   await store.write("pulled", file, "{half");
   const third = await PullRecords.open(ports);
-  t.equal(await third.mayUse(image, id, async () => [login("1", "secret-word")]), false, "a spoiled record");
+  t.equal(
+    await third.mayUse(image, id, async () => [login("1", "secret-word")], nobody),
+    false,
+    "a spoiled record",
+  );
 
   await second.keep(new Set(), clock.now());
   t.equal((await readdir(pulled)).length, 1, "what came after the list is not lost by it");
@@ -142,3 +154,23 @@ t.test(
     t.pass("the end is logged");
   },
 );
+
+t.test("IM4 IM5: what a service account's credentials brought is for that account's Pods", async (t) => {
+  const { records } = await memoryRecords(new FakeClock(), {});
+  const own = { uid: "a1", namespace: "default", name: "builder" };
+  const auth = { username: "b", password: "p" };
+  await records.begin(image);
+  await records.end(image, { imageRef: id, used: { auth, account: own } });
+  const may = (account: typeof own | undefined, credentials: readonly SourcedAuth[] = []) =>
+    records.mayUse(
+      image,
+      id,
+      async () => credentials,
+      async () => account,
+    );
+  t.equal(await may(own), true);
+  t.equal(await may({ ...own, uid: "a2" }), false, "an account that was made anew is another one");
+  t.equal(await may(undefined), false);
+  const secret = { uid: "s1", namespace: "default", name: "login" };
+  t.equal(await may(undefined, [{ auth, secret }]), false, "the same password from elsewhere is not known");
+});

@@ -7,11 +7,14 @@ import { makeFolder } from "#lib/make-folder.ts";
 import { writeFileAtomically } from "#lib/write-file.ts";
 import {
   afterPull,
+  hasAccounts,
+  isOfAccount,
   needsCredentials,
   type PulledRecord,
   readRecord,
   recordText,
   type SourcedAuth,
+  type SourceMark,
   type VerificationPolicy,
   wasLetIn,
 } from "../plan/pull-records.ts";
@@ -86,11 +89,16 @@ export class PullRecords {
     image: string,
     imageRef: string,
     credentials: () => Promise<readonly SourcedAuth[]>,
+    account: () => Promise<SourceMark | undefined>,
   ): Promise<boolean> {
     const { policy, allowlist } = this.#ports;
     const record = this.#pulled.get(fileName(imageRef));
     const isIntended = this.#intended.has(fileName(image));
     if (!needsCredentials(image, { policy, allowlist, record, isIntended })) return true;
+    if (hasAccounts(image, record)) {
+      const own = await account();
+      if (own !== undefined && isOfAccount(image, record, own)) return true;
+    }
     return wasLetIn(image, record, await credentials());
   }
 

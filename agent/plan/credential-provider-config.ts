@@ -9,6 +9,20 @@ export interface CredentialProvider {
   readonly defaultCacheMs: number;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** undefined for a provider that answers for the node as a whole. */
+  readonly token: TokenAttributes | undefined;
+}
+
+/** How a provider is told of the Pod's service account. @see KEP-4412 */
+export interface TokenAttributes {
+  readonly audience: string;
+  /** `Token`: an answer is remembered for one token only; `ServiceAccount`: for all of its account's Pods. */
+  readonly cacheType: "ServiceAccount" | "Token";
+  /** A Pod without an account does not ask this provider. */
+  readonly requireAccount: boolean;
+  /** Annotations of the account that go into the request; an account without one of these does not ask. */
+  readonly requiredAnnotations: readonly string[];
+  readonly optionalAnnotations: readonly string[];
 }
 
 const configVersions = ["v1", "v1beta1", "v1alpha1"].map((version) => `kubelet.config.k8s.io/${version}`);
@@ -41,8 +55,6 @@ function provider(entry: Readonly<Record<string, unknown>>): CredentialProvider 
     throw new Error(`provider "${name}" has an unknown apiVersion "${apiVersion}"`);
   const matchImages = list(entry, "matchImages").map(String);
   if (matchImages.length === 0) throw new Error(`provider "${name}" has no matchImages`);
-  if (entry["tokenAttributes"] !== undefined)
-    throw new Error(`provider "${name}" has tokenAttributes, which this node does not support`);
   const cache = text(entry, "defaultCacheDuration");
   if (cache === "") throw new Error(`provider "${name}" has no defaultCacheDuration`);
   const env = list(entry, "env").map((one) => record(one, "a variable"));
@@ -53,7 +65,33 @@ function provider(entry: Readonly<Record<string, unknown>>): CredentialProvider 
     defaultCacheMs: duration(cache),
     args: list(entry, "args").map(String),
     env: Object.fromEntries(env.map((one) => [text(one, "name"), text(one, "value")])),
+    token: entry["tokenAttributes"] === undefined ? undefined : tokenAttributes(entry, name, apiVersion),
   };
+}
+
+function tokenAttributes(
+  entry: Readonly<Record<string, unknown>>,
+  name: string,
+  apiVersion: string,
+): TokenAttributes {
+  const wrong = (what: string): Error => new Error(`tokenAttributes of provider "${name}": ${what}`);
+  if (apiVersion !== pluginVersions[0]) throw wrong(`the provider's apiVersion must be ${pluginVersions[0]}`);
+  const attributes = record(entry["tokenAttributes"], `tokenAttributes of provider "${name}"`);
+  const audience = text(attributes, "serviceAccountTokenAudience");
+  if (audience === "") throw wrong("serviceAccountTokenAudience is required");
+  const cacheType = text(attributes, "cacheType");
+  if (cacheType !== "ServiceAccount" && cacheType !== "Token")
+    throw wrong(`cacheType must be ServiceAccount or Token, not "${cacheType}"`);
+  const requireAccount = attributes["requireServiceAccount"];
+  if (typeof requireAccount !== "boolean") throw wrong("requireServiceAccount must be true or false");
+  const requiredAnnotations = list(attributes, "requiredServiceAccountAnnotationKeys").map(String);
+  const optionalAnnotations = list(attributes, "optionalServiceAccountAnnotationKeys").map(String);
+  if (requiredAnnotations.length > 0 && !requireAccount)
+    throw wrong("requiredServiceAccountAnnotationKeys need requireServiceAccount to be true");
+  const keys = [...requiredAnnotations, ...optionalAnnotations];
+  const twice = keys.find((key, place) => keys.indexOf(key) < place);
+  if (twice !== undefined) throw wrong(`it names the annotation "${twice}" twice`);
+  return { audience, cacheType, requireAccount, requiredAnnotations, optionalAnnotations };
 }
 
 function record(value: unknown, what: string): Readonly<Record<string, unknown>> {

@@ -17,10 +17,18 @@ interface SecretMark {
   readonly credentialHash: string;
 }
 
-/** Credentials of a Pod, and the Secret they are from; without one they are the node's, for all its Pods. */
+/** A service account or a Secret, by what does not change while it is the same one. */
+export interface SourceMark {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Credentials, and the Secret or service account they are from; without one they are the node's, for all its Pods. */
 export interface SourcedAuth {
   readonly auth: ImageAuth;
-  readonly secret?: { readonly uid: string; readonly namespace: string; readonly name: string };
+  readonly secret?: SourceMark;
+  readonly account?: SourceMark;
 }
 
 /** What is known of an image that this agent pulled, in the kubelet's form. @see KEP-2535 */
@@ -31,7 +39,11 @@ export interface PulledRecord {
   readonly credentialMapping: Readonly<
     Record<
       string,
-      { readonly kubernetesSecrets?: readonly SecretMark[]; readonly nodePodsAccessible?: boolean }
+      {
+        readonly kubernetesSecrets?: readonly SecretMark[];
+        readonly kubernetesServiceAccounts?: readonly SourceMark[];
+        readonly nodePodsAccessible?: boolean;
+      }
     >
   >;
 }
@@ -48,6 +60,7 @@ export interface PullKnowledge {
 
 const maxRepositories = 100;
 const maxSecrets = 100;
+const maxAccounts = 100;
 
 /** The repository of an image with its registry: `docker.io/library/web` of `web:1`. */
 export function repositoryOf(image: string): string {
@@ -79,6 +92,18 @@ export function wasLetIn(
   return credentials.some(({ auth }) => known.some(({ credentialHash }) => credentialHash === hashOf(auth)));
 }
 
+/** Whether the image came with what was given for this service account (KEP-4412). */
+export function isOfAccount(image: string, record: PulledRecord | undefined, account: SourceMark): boolean {
+  const known = record?.credentialMapping[repositoryOf(image)]?.kubernetesServiceAccounts ?? [];
+  return known.some((one) => isSame(one, account));
+}
+
+/** Whether any service account's credentials brought the image: only then does an account matter. */
+export function hasAccounts(image: string, record: PulledRecord | undefined): boolean {
+  const known = record?.credentialMapping[repositoryOf(image)]?.kubernetesServiceAccounts ?? [];
+  return known.length > 0;
+}
+
 /** The record after a pull with these credentials; without any, everybody may use what came. */
 export function afterPull(
   before: PulledRecord | undefined,
@@ -89,10 +114,9 @@ export function afterPull(
 ): PulledRecord {
   const repository = repositoryOf(image);
   const { [repository]: known, ...others } = before?.credentialMapping ?? {};
-  const mapping =
-    known?.nodePodsAccessible === true || used?.secret === undefined
-      ? { nodePodsAccessible: true }
-      : { kubernetesSecrets: withSecret(known?.kubernetesSecrets ?? [], used.secret, used.auth) };
+  const isForAll =
+    known?.nodePodsAccessible === true || (used?.secret === undefined && used?.account === undefined);
+  const mapping = isForAll ? { nodePodsAccessible: true } : withSource(known ?? {}, used);
   return {
     lastUpdatedTime: now.toISOString(),
     imageRef,
@@ -113,11 +137,20 @@ export function readRecord(text: string): PulledRecord {
     throw new Error("imageRef and lastUpdatedTime must be texts");
   const mapping = Object.entries(isRecord(credentialMapping) ? credentialMapping : {}).map(
     ([repository, one]) => {
-      const { nodePodsAccessible, kubernetesSecrets }: Readonly<Record<string, unknown>> = isRecord(one)
-        ? one
-        : {};
+      const {
+        nodePodsAccessible,
+        kubernetesSecrets,
+        kubernetesServiceAccounts,
+      }: Readonly<Record<string, unknown>> = isRecord(one) ? one : {};
       if (nodePodsAccessible === true) return [repository, { nodePodsAccessible }] as const;
-      return [repository, { kubernetesSecrets: marksOf(kubernetesSecrets) }] as const;
+      const accounts = accountsOf(kubernetesServiceAccounts);
+      return [
+        repository,
+        {
+          kubernetesSecrets: marksOf(kubernetesSecrets),
+          ...(accounts.length === 0 ? {} : { kubernetesServiceAccounts: accounts }),
+        },
+      ] as const;
     },
   );
   return { imageRef, lastUpdatedTime, credentialMapping: Object.fromEntries(mapping) };
@@ -129,14 +162,39 @@ export function recordText(record: PulledRecord): string {
   return `${JSON.stringify({ ...head, ...record })}\n`;
 }
 
+function withSource(
+  known: PulledRecord["credentialMapping"][string],
+  { auth, secret, account }: SourcedAuth,
+): PulledRecord["credentialMapping"][string] {
+  const { kubernetesSecrets = [], kubernetesServiceAccounts = [] } = known;
+  if (secret !== undefined)
+    return { ...known, kubernetesSecrets: withSecret(kubernetesSecrets, secret, auth) };
+  if (account === undefined) return known;
+  const others = kubernetesServiceAccounts.filter((one) => !isSame(one, account));
+  return { ...known, kubernetesServiceAccounts: [...others.slice(-(maxAccounts - 1)), account] };
+}
+
+function isSame(a: SourceMark, b: SourceMark): boolean {
+  return a.uid === b.uid && a.namespace === b.namespace && a.name === b.name;
+}
+
+function accountsOf(value: unknown): readonly SourceMark[] {
+  return (Array.isArray(value) ? value : []).flatMap((one: unknown) => {
+    if (!isRecord(one)) return [];
+    const { uid, namespace, name } = one;
+    return typeof uid === "string" && typeof namespace === "string" && typeof name === "string"
+      ? [{ uid, namespace, name }]
+      : [];
+  });
+}
+
 function withSecret(
   known: readonly SecretMark[],
-  secret: NonNullable<SourcedAuth["secret"]>,
+  secret: SourceMark,
   auth: ImageAuth,
 ): readonly SecretMark[] {
-  const isOther = ({ uid, namespace, name }: SecretMark): boolean =>
-    uid !== secret.uid || namespace !== secret.namespace || name !== secret.name;
-  return [...known.filter(isOther).slice(-(maxSecrets - 1)), { ...secret, credentialHash: hashOf(auth) }];
+  const others = known.filter((one) => !isSame(one, secret));
+  return [...others.slice(-(maxSecrets - 1)), { ...secret, credentialHash: hashOf(auth) }];
 }
 
 function marksOf(value: unknown): readonly SecretMark[] {

@@ -82,6 +82,7 @@ async function story(
         runtimeHandler: "",
         podCredentials: async () => secretCredentials(image, secrets),
         nodeCredentials: () => nodeCredentials(image, rootDir),
+        account: async () => undefined,
         tell: (type, reason, message) => said.push(`${type} ${reason} ${message}`),
         ...rest,
       },
