@@ -33,6 +33,7 @@ import { PullRecords, recordFolder } from "./images/pull-records.ts";
 import { type Knowledge, PodCache } from "./last-known/pod-cache.ts";
 import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
+import { enforcesAppArmor } from "./observe/apparmor.ts";
 import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from "./observe/node-facts.ts";
 import { Relister } from "./observe/relist.ts";
 import { followRuntime } from "./observe/runtime-events.ts";
@@ -179,6 +180,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   let nodeChanged = Promise.withResolvers<void>();
   const use = await readNodeUse(config.rootDir);
   const allocatable = allocatableOf(facts, use, config.systemReservedMemoryBytes);
+  const appArmorEnabled = await enforcesAppArmor();
   const hostDns = parseResolvConf(await readFile(config.resolvConf, "utf8").catch(() => ""));
   const labels = (): Readonly<Record<string, string>> =>
     node?.metadata?.labels ?? standardLabels(nodeName, facts.architecture);
@@ -318,6 +320,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     pods: config.maxPods,
     node: node ?? { metadata: { name: nodeName, labels: labels() } },
     allowedUnsafeSysctls: config.allowedUnsafeSysctls,
+    appArmorEnabled,
   });
   const syncPorts: SyncPorts = {
     others: (own) => table.admitted(own),

@@ -1,9 +1,11 @@
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { Container, VolumeMount } from "#api/generated/kubernetes.ts";
+import type { Container, Pod, VolumeMount } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
 import { type AgentContext, podEvent } from "../agent-context.ts";
 import type { StartFailure } from "../model.ts";
+import { hasAppArmorProfile } from "../observe/apparmor.ts";
+import { appArmorProfile } from "../plan/apparmor.ts";
 import { containerConfig, terminationFileName } from "../plan/container-config.ts";
 import { containerRecords } from "../plan/container-records.ts";
 import { containerResources } from "../plan/container-resources.ts";
@@ -95,6 +97,7 @@ async function create(
   const imageUser = image?.state === "present" ? image.user : {};
   const refusal = rootRefusal(pod, container, imageUser);
   if (refusal !== undefined) throw new StartError("CreateContainerConfigError", refusal);
+  await checkAppArmor(pod, container);
   const env = await variables(context, entry, container, sandbox);
   const directory = podDirectory(context.config.rootDir, entry.uid);
   const terminationFile = path.join(
@@ -132,6 +135,18 @@ async function create(
   );
   const sandboxConfig = await sandboxOf(context, entry, sandbox.attempt);
   return context.runtime.createContainer(sandbox.id, config, sandboxConfig, signal);
+}
+
+/** A runtime that is asked for a profile nobody has may say no more than that the process did not start. */
+async function checkAppArmor(pod: Pod, container: Container): Promise<void> {
+  const profile = appArmorProfile(pod, container);
+  if (profile?.type !== "Localhost") return;
+  const { localhostProfile = "" } = profile;
+  if ((await hasAppArmorProfile(localhostProfile)) === false)
+    throw new StartError(
+      "CreateContainerError",
+      `Cannot enforce AppArmor: profile "${localhostProfile}" is not loaded`,
+    );
 }
 
 async function start(

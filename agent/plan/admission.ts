@@ -3,6 +3,7 @@ import { matchesNodeSelection } from "#api/node-affinity.ts";
 import { amountsOf, podRequests } from "#api/pod-requests.ts";
 import { untolerated } from "#api/tolerations.ts";
 import type { PodVerdict } from "../model.ts";
+import { appArmorRefusal } from "./apparmor.ts";
 import { sysctlRefusal } from "./pod-sysctls.ts";
 import { portMappings } from "./sandbox-config.ts";
 import { securityRefusal } from "./security-refusal.ts";
@@ -16,6 +17,7 @@ export interface NodeRoom {
   /** The Node object as far as it is known; its labels and taints decide. */
   readonly node: Node;
   readonly allowedUnsafeSysctls: readonly string[];
+  readonly appArmorEnabled: boolean;
 }
 
 /**
@@ -36,6 +38,8 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
   if (misplaced !== undefined) return misplaced;
   const sysctl = sysctlRefusal(pod, room.allowedUnsafeSysctls);
   if (sysctl !== undefined) return refused("SysctlForbidden", sysctl);
+  const open = appArmorRefusal(pod, room.appArmorEnabled);
+  if (open !== undefined) return refused("AppArmor", open);
   const insecure = securityRefusal(pod);
   if (insecure !== undefined) return refused(insecure.reason, insecure.message);
   const taken = new Set(others.flatMap(hostPorts));

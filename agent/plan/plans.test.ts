@@ -173,6 +173,7 @@ t.test("LC19 LC20 SC1 SC3 SC5 SC6 SC7: a Pod that does not fit is refused by nam
       status: { allocatable: { cpu: "9", "hugepages-2Mi": "4Mi", "vendor.example/disc": "2" } },
     },
     allowedUnsafeSysctls: ["net.core.*"],
+    appArmorEnabled: false,
   };
   const guest = (spec: Partial<PodSpec>): Pod =>
     testPod({ tolerations: [{ key: "gone", operator: "Exists" }], ...spec });
@@ -230,6 +231,7 @@ t.test("LC19 LC20 SC1 SC3 SC5 SC6 SC7: a Pod that does not fit is refused by nam
     [sysctl("net/ipv4/tcp_syncookies", { hostNetwork: true }), "SysctlForbidden"],
     [sysctl("net/core/somaxconn"), undefined],
     [guest({ hostUsers: false }), "PodFeatureUnsupported"],
+    [guest({ securityContext: { appArmorProfile: { type: "RuntimeDefault" } } }), "AppArmor"],
     [
       guest({ securityContext: { supplementalGroupsPolicy: "Strict" } }),
       "SupplementalGroupsPolicyNotSupported",

@@ -12,6 +12,7 @@ const room: NodeRoom = {
   pods: 5,
   node: {},
   allowedUnsafeSysctls: [],
+  appArmorEnabled: false,
 };
 const pod = (
   name: string,

@@ -22,6 +22,7 @@ const room = {
   pods: 10,
   node: {},
   allowedUnsafeSysctls: [],
+  appArmorEnabled: false,
 };
 const asking = (cpu: string, memory = "100") =>
   testPod({ containers: [testContainer("web", { resources: { requests: { cpu, memory } } })] });

@@ -1,5 +1,6 @@
 import type { Container, Pod, SeccompProfile } from "#api/generated/kubernetes.ts";
 import type { SecurityContext, SecurityProfile } from "../runtime/runtime.ts";
+import { appArmorProfile } from "./apparmor.ts";
 
 const maskedPaths = [
   "/proc/asound",
@@ -53,7 +54,7 @@ export function containerSecurity(
   const seccomp =
     seccompOf(own.seccompProfile ?? shared.seccompProfile, seccompRoot) ??
     (seccompDefault ? ({ type: "RuntimeDefault" } as const) : ({ type: "Unconfined" } as const));
-  const apparmor = own.appArmorProfile ?? shared.appArmorProfile;
+  const apparmor = appArmorProfile(pod, container);
   const selinux = own.seLinuxOptions ?? shared.seLinuxOptions;
   const unmasked = own.procMount === "Unmasked" || privileged;
   return {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
@@ -12,6 +12,8 @@ import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
 import { flags } from "../../agent/config.ts";
 import { runAgent } from "../../agent/main.ts";
 import type { AgentView } from "../../agent/model.ts";
+import { containerConfig } from "../../agent/plan/container-config.ts";
+import { sandboxConfig } from "../../agent/plan/sandbox-config.ts";
 import { Channel } from "../../agent/runtime/cri/channel.ts";
 import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
@@ -57,7 +59,8 @@ interface Ready extends AsyncDisposable {
 
 /** Privileged containers ask for everything: the usual runtime gives what this machine has. */
 async function able(directory: string): Promise<TestRuntimes> {
-  return { handlers: { able: await otherRunc(directory, "able") }, usual: "able" };
+  const handlers = { able: await otherRunc(directory, "able"), other: await otherRunc(directory, "other") };
+  return { handlers, usual: "able" };
 }
 
 async function onContainerd(signal: AbortSignal): Promise<Ready> {
@@ -177,12 +180,68 @@ async function securityContract(
   }
   stop.abort();
   await running;
-  await runtime.close();
-  for (const sandbox of await runtime.listSandboxes({}, signal).catch(() => [])) {
+  await handlers(t, runtime, folder, signal);
+  for (const sandbox of await runtime.listSandboxes({}, signal)) {
     await runtime.stopSandbox(sandbox.id, signal);
     await runtime.removeSandbox(sandbox.id, signal);
   }
+  await runtime.close();
   await removeCgroup(await findCgroups(), cgroupRoot);
+}
+
+/** A handler is one of containerd's runtimes, or one that Docker was told of with --add-runtime. */
+async function handlers(t: Test, runtime: Runtime, folder: string, signal: AbortSignal): Promise<void> {
+  await t.test("SC8: all of a Pod runs by the handler that is named, and by no other", async (t) => {
+    const container = { name: "main", image: images.root, command: ["/bin/sleep", "3613"] };
+    const pod = {
+      metadata: { name: "h", namespace: "default", uid: "uid-h" },
+      spec: { containers: [container] },
+    };
+    const sandbox = sandboxConfig(pod, {
+      attempt: 0,
+      hostname: "h",
+      logDirectory: `${folder}/logs/h`,
+      dns: { servers: [], searches: [], options: [] },
+      cgroupParent: "",
+    });
+    await t.rejects(runtime.runSandbox(sandbox, "none", signal), { name: "RuntimeError", message: /none/ });
+    const usual = await runtime.runSandbox(sandbox, "", signal);
+    const sandboxId = await runtime.runSandbox({ ...sandbox, attempt: 1 }, "other", signal);
+    const config = containerConfig(
+      pod,
+      { kind: "app", container },
+      {
+        attempt: 0,
+        backoffMs: 0,
+        imageRef: images.root,
+        env: [],
+        sources: [],
+        devices: [],
+        hostsFile: "",
+        terminationFile: "",
+        resources: {},
+        imageUser: {},
+        seccompDefault: false,
+        seccompRoot: "",
+        pid: { mode: "container" },
+      },
+    );
+    await mkdir(`${folder}/logs/h/main`, { recursive: true });
+    const id = await runtime.createContainer(sandboxId, config, { ...sandbox, attempt: 1 }, signal);
+    await runtime.startContainer(id, signal);
+    const calls = await readFile(`${folder}/other.calls`, "utf8");
+    t.match(calls, new RegExp(`create .*${sandboxId}`));
+    t.match(calls, new RegExp(`create .*${id}`));
+    t.notMatch(calls, new RegExp(usual));
+    const found = await runtime.listSandboxes({ podUid: "uid-h" }, signal);
+    t.same(
+      new Map(found.map((one) => [one.id, one.runtimeHandler])),
+      new Map([
+        [usual, ""],
+        [sandboxId, "other"],
+      ]),
+    );
+  });
 }
 
 /** "" for what has not been told. */

@@ -48,8 +48,7 @@ export function profileWithout(...calls: readonly string[]): string {
   });
 }
 
-/** Whether this kernel enforces AppArmor. */
-export const hasAppArmor: boolean =
+const hasAppArmor: boolean =
   existsSync("/sys/module/apparmor/parameters/enabled") &&
   readFileSync("/sys/module/apparmor/parameters/enabled", "utf8").startsWith("Y");
 
@@ -66,6 +65,7 @@ const cap = (...bits: readonly number[]): string =>
 const usualCaps = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
 /** Those that a process of this machine can have. */
 const allCaps = /^CapBnd:\t(\w+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
+const noAppArmor = /^AppArmor .*Cannot enforce AppArmor: AppArmor is not enabled on the host$/;
 const netAdmin = 12;
 const netBind = 10;
 
@@ -288,6 +288,18 @@ export function securityCases(place: SecurityPlace): readonly SecurityCase[] {
       main: { securityContext: { seccompProfile: localhost("none.json") } },
       script: seccomp,
       refused: /^(CreateContainerError|RunContainerError) .*none\.json/,
+    },
+    {
+      name: "SC3 LC19: the runtime's AppArmor profile is enforced, or the Pod is refused",
+      spec: { securityContext: { appArmorProfile: { type: "RuntimeDefault" } } },
+      script: "cat /proc/self/attr/current",
+      ...(hasAppArmor ? { says: [/\(enforce\)/] } : { refused: noAppArmor }),
+    },
+    {
+      name: "SC3 LC19: an AppArmor profile of an annotation is enforced, or the Pod is refused",
+      annotations: { "container.apparmor.security.beta.kubernetes.io/main": "localhost/keelson-none" },
+      script: "cat /proc/self/attr/current",
+      refused: hasAppArmor ? /^CreateContainerError .*profile "keelson-none" is not loaded/ : noAppArmor,
     },
     {
       name: "SC5: safe sysctls are set for the Pod",

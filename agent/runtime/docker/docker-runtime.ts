@@ -198,7 +198,8 @@ export class DockerRuntime implements Runtime {
       throw new RuntimeError("not-found", `cannot ${what}: there is no sandbox "${sandboxId}"`);
     if (!holder.State.Running)
       throw new RuntimeError("invalid", `cannot ${what}: sandbox "${sandboxId}" is not ready`);
-    const body = containerToDocker(await withSeccompText(what, config), sandbox, sandboxId, this.#logs);
+    const holding = { id: sandboxId, handler: holder.Config.Labels[dockerLabel.runtimeHandler] ?? "" };
+    const body = containerToDocker(await withSeccompText(what, config), sandbox, holding, this.#logs);
     const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
     return id;
   }

@@ -64,6 +64,8 @@ const container: ContainerConfig = {
   pid: { mode: "pod" },
 };
 
+const holding = { id: "S", handler: "" };
+
 t.test("names are cri-dockerd's and come back", async (t) => {
   const name = { container: "main", podName: "web", podNamespace: "default", podUid: "u-1", attempt: 3 };
   t.equal(formatName(name), "k8s_main_web_default_u-1_3");
@@ -118,7 +120,7 @@ t.test("a sandbox is a container without a network of Docker's", async (t) => {
 const logs = { maxSizeBytes: 20_480, maxFiles: 3 };
 
 t.test("a container joins its sandbox and is limited as the Pod says", async (t) => {
-  const made = containerToDocker(container, sandbox, "S", logs);
+  const made = containerToDocker(container, sandbox, holding, logs);
   t.match(made, {
     name: "k8s_main_web_default_u-1_3",
     Image: "nginx@sha256:1",
@@ -148,9 +150,17 @@ t.test("a container joins its sandbox and is limited as the Pod says", async (t)
     ["no-new-privileges"],
     "Docker's own seccomp profile is the default one",
   );
-  const plain = containerToDocker({ ...container, command: [], args: [], security: {} }, sandbox, "S", logs);
+  const plain = containerToDocker(
+    { ...container, command: [], args: [], security: {} },
+    sandbox,
+    holding,
+    logs,
+  );
   t.notOk("Entrypoint" in plain || "Cmd" in plain, "the image's own");
   t.same(plain.HostConfig?.SecurityOpt, ["seccomp=unconfined"], "no profile is Kubernetes' default");
+  t.equal(plain.HostConfig?.Runtime, undefined);
+  const sealed = containerToDocker(container, sandbox, { id: "S", handler: "kata" }, logs);
+  t.equal(sealed.HostConfig?.Runtime, "kata", "the sandbox's");
 });
 
 t.test("a Pod's resolv.conf says what its DNS policy says", async (t) => {
@@ -185,7 +195,7 @@ t.test("VO16: an image volume is refused by name, not mounted as something else"
   const [mount] = container.mounts;
   if (mount === undefined) throw new Error("the container has a mount");
   const mounts = [{ ...mount, hostPath: "", image: "registry.example/data:1" }];
-  t.throws(() => containerToDocker({ ...container, mounts }, sandbox, "s", logs), {
+  t.throws(() => containerToDocker({ ...container, mounts }, sandbox, holding, logs), {
     code: "unsupported",
     message: /image "registry\.example\/data:1" at "\/c"/,
   });

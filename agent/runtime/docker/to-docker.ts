@@ -56,11 +56,17 @@ export interface LogLimits {
   readonly maxFiles: number;
 }
 
-/** A container in a sandbox. */
+/** The sandbox that a container joins: its id, and the runtime that runs it, "" for Docker's usual one. */
+export interface HoldingSandbox {
+  readonly id: string;
+  readonly handler: string;
+}
+
+/** A container in a sandbox, run by the sandbox's runtime. */
 export function containerToDocker(
   config: ContainerConfig,
   sandbox: SandboxConfig,
-  sandboxId: string,
+  { id: sandboxId, handler }: HoldingSandbox,
   logs: LogLimits,
 ): ContainerCreateOptions {
   const { security } = config;
@@ -130,6 +136,7 @@ export function containerToDocker(
         Config: { "max-size": String(logs.maxSizeBytes), "max-file": String(logs.maxFiles) },
       },
       RestartPolicy: { Name: "no" },
+      ...(handler === "" ? {} : { Runtime: handler }),
     },
   };
 }
