@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { systemClock } from "#lib/clock.ts";
+import { type Clock, systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { type Log, noLog } from "#lib/log.ts";
 import { flags } from "./config.ts";
@@ -24,6 +24,7 @@ export async function standalone(
   folder: string,
   random: number = 0,
   more: readonly string[] = [],
+  clock: Clock = systemClock,
 ): Promise<StandaloneAgent> {
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
@@ -51,7 +52,7 @@ export async function standalone(
     config,
     {
       log,
-      clock: systemClock,
+      clock,
       random: () => random,
       client: undefined,
       runtime,

@@ -228,13 +228,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   });
   const volumes = new Volumes({
     rootDir: config.rootDir,
-    plugins: [...builtinPlugins({ refs, tokens, rootDir: config.rootDir }), csi],
+    plugins: [...builtinPlugins({ refs, tokens, reader, rootDir: config.rootDir }), csi],
     client: reader,
     nodeName,
     nodeLabels: labels,
     clock,
     log,
     inUseChanged: () => nodeChanged.resolve(),
+    warn: (uid, reason, message) => {
+      const entry = table.entries.get(uid);
+      if (entry !== undefined) podEvent(context, entry.pod, "Warning", reason, message);
+    },
     changed: (uid) => dirty.add(uid),
   });
   await volumes.start();

@@ -1,25 +1,44 @@
+import { secrets } from "#api/resources.ts";
+import type { ObjectReader } from "../last-known/object-reader.ts";
 import { agentFilePlugins, type AgentFilesPorts } from "./plugins/agent-files.ts";
 import { emptyDirPlugin } from "./plugins/empty-dir.ts";
+import { gitRepoPlugin } from "./plugins/git-repo.ts";
 import { hostPathPlugin } from "./plugins/host-path.ts";
 import { imagePlugin } from "./plugins/image.ts";
+import { IscsiPlugin } from "./plugins/iscsi.ts";
 import { LocalPlugin } from "./plugins/local.ts";
 import { nfsPlugin } from "./plugins/nfs.ts";
 import type { VolumePlugin } from "./volume-plugin.ts";
 
 /** What the plugins stand on. */
 export interface BuiltinPorts extends AgentFilesPorts {
+  /** undefined without an API: then no volume has a Secret. */
+  readonly reader: ObjectReader | undefined;
   /** The agent's root directory. */
   readonly rootDir: string;
 }
 
 /** Every kind of volume that needs no driver of others. */
 export function builtinPlugins(ports: BuiltinPorts): readonly VolumePlugin[] {
-  const { rootDir } = ports;
+  const { rootDir, reader } = ports;
+  const secret = async (
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, string>> => {
+    if (reader === undefined) throw new Error("a secret needs an API server");
+    const { data = {} } = await reader.get(secrets, { namespace, name }, signal);
+    return new Map(
+      Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString("utf8")]),
+    );
+  };
   return [
     emptyDirPlugin,
     hostPathPlugin,
     new LocalPlugin(rootDir),
     nfsPlugin,
+    new IscsiPlugin({ rootDir, secret, links: "/dev/disk/by-path" }),
+    gitRepoPlugin,
     imagePlugin,
     ...agentFilePlugins(ports),
   ];

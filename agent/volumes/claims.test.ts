@@ -97,6 +97,7 @@ function volumesOf(
     clock,
     log: noLog,
     inUseChanged: () => undefined,
+    warn: () => undefined,
     changed: () => undefined,
   });
   return { api, volumes };

@@ -15,6 +15,7 @@ import {
 import os from "node:os";
 import path from "node:path";
 import t, { type Test } from "tap";
+import { FakeClock } from "#lib/clock.ts";
 import { MS, mount } from "#linux/libc.ts";
 import { bindMount, unmountBelow } from "#linux/mount.ts";
 import { applyFsGroup, type FsGroup } from "./fs-group.ts";
@@ -43,7 +44,7 @@ t.test("VO13: a volume is given to its group, with the bits of the kubelet", { s
   const folder = await scene(t);
   const volume = path.join(folder, "volume");
   await mkdir(path.join(volume, "dir/deep"), { recursive: true });
-  const files = { plain: 0o600, none: 0, run: 0o711, setuid: 0o4755, "dir/deep/file": 0o640 };
+  const files = { plain: 0o600, none: 0, run: 0o711, setuid: 0o4755, both: 0o4775, "dir/deep/file": 0o640 };
   for (const [name, mode] of Object.entries(files)) {
     await writeFile(path.join(volume, name), name);
     await chmod(path.join(volume, name), mode);
@@ -71,6 +72,7 @@ t.test("VO13: a volume is given to its group, with the bits of the kubelet", { s
     none: "4242 660",
     run: "4242 771",
     setuid: "4242 4775",
+    both: "4242 4775",
   });
   t.equal((await lstat(odd)).gid, 4_242);
 
@@ -177,6 +179,18 @@ t.test("VO13: a large volume is walked whole, in little memory", { skip, timeout
   for (const name of all) if ((await lstat(path.join(folder, name))).gid !== 4_242) wrong.push(name);
   t.same(wrong, []);
   const open = (await readdir("/proc/self/fd")).length;
-  await applyFsGroup(folder, { ...group, group: 4_243 }, signal);
+  const clock = new FakeClock();
+  const said: string[] = [];
+  const slow = { clock, volume: "u1/volumes/data", say: (message: string) => said.push(message) };
+  const walking = applyFsGroup(folder, { ...group, group: 4_243, slow }, signal);
+  await clock.advance(150_000);
+  await walking;
+  t.match(said, [
+    /^Setting volume ownership for u1\/volumes\/data is taking longer than expected, consider using OnRootMismatch - https:/,
+    /^Setting volume ownership for u1\/volumes\/data, processed \d+ files\.$/,
+    /^Setting volume ownership for u1\/volumes\/data, processed \d+ files\.$/,
+  ]);
+  await clock.advance(150_000);
+  t.equal(said.length, 3, "nothing is said after its end");
   t.equal((await readdir("/proc/self/fd")).length, open, "no descriptor is left");
 });

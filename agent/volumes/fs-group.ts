@@ -1,10 +1,16 @@
 import { constants, type Stats } from "node:fs";
 import { chmod, chown, type FileHandle, lstat, open, opendir } from "node:fs/promises";
+import type { Clock } from "#lib/clock.ts";
 import { errorText } from "#lib/log.ts";
 import { isMissing } from "#lib/read-if-there.ts";
 
 const pathOnly = 0o10000000; // O_PATH: a handle on the place, whatever is there
 const setgid = 0o2000;
+/** A walk is said to be slow after the first, and how far it is after every second. */
+const [firstMs, progressMs] = [30_000, 60_000];
+const policyPage =
+  "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/" +
+  "#configure-volume-permission-and-ownership-change-policy-for-pods";
 /** The deepest nesting that is walked: each level holds a descriptor. A path of 4096 bytes has no more than twice this. */
 const deepest = 1_000;
 /** It keeps every byte of a name; a name need not be UTF-8. */
@@ -24,6 +30,16 @@ export interface FsGroup {
   readonly policy: "Always" | "OnRootMismatch";
   /** The group may read only. */
   readonly readOnly: boolean;
+  /** Told of a walk that takes long. */
+  readonly slow?: SlowWalk;
+}
+
+/** Who hears of a walk that takes long. */
+export interface SlowWalk {
+  readonly clock: Clock;
+  /** How the volume is called: from the Pod's uid on. */
+  readonly volume: string;
+  readonly say: (message: string) => void;
 }
 
 /**
@@ -37,9 +53,37 @@ export interface FsGroup {
  * @see Kubernetes, "Configure volume permission and ownership change policy for Pods".
  */
 export async function applyFsGroup(root: string, fsGroup: FsGroup, signal: AbortSignal): Promise<void> {
-  if (fsGroup.policy === "OnRootMismatch" && isRight(await lstat(root), fsGroup)) return;
-  await using top = await open(root, pathOnly | constants.O_NOFOLLOW);
-  await give({ handle: top, path: "", depth: 0 }, fsGroup, signal);
+  const walk: Walk = { ...fsGroup, files: 0 };
+  const stop = watch(walk);
+  try {
+    if (fsGroup.policy === "OnRootMismatch" && isRight(await lstat(root), fsGroup)) return;
+    await using top = await open(root, pathOnly | constants.O_NOFOLLOW);
+    await give({ handle: top, path: "", depth: 0 }, walk, signal);
+  } finally {
+    stop();
+  }
+}
+
+interface Walk extends FsGroup {
+  /** So many have been looked at. */
+  files: number;
+}
+
+/** Says of a walk that it takes long, and how far it is, in the kubelet's words. @returns the end of it. */
+function watch(walk: Walk): () => void {
+  const { slow } = walk;
+  if (slow === undefined) return () => undefined;
+  const { clock, volume, say } = slow;
+  const words = `Setting volume ownership for ${volume}`;
+  const goOn = (): void => {
+    say(`${words}, processed ${walk.files} files.`);
+    cancel = clock.after(progressMs, goOn);
+  };
+  let cancel = clock.after(firstMs, () => {
+    say(`${words} is taking longer than expected, consider using OnRootMismatch - ${policyPage}`);
+    cancel = clock.after(progressMs, goOn);
+  });
+  return () => cancel();
 }
 
 interface Place {
@@ -60,29 +104,31 @@ function wantedBits(found: Stats, readOnly: boolean): number {
   return found.isDirectory() ? file | 0o110 | setgid : file;
 }
 
-async function give(at: Place, fsGroup: FsGroup, signal: AbortSignal): Promise<void> {
+async function give(at: Place, walk: Walk, signal: AbortSignal): Promise<void> {
+  walk.files += 1;
   const found = await at.handle.stat();
-  if (found.isDirectory()) await giveEntries(at, fsGroup, signal);
-  const { group, readOnly } = fsGroup;
+  if (found.isDirectory()) await giveEntries(at, walk, signal);
+  const { group, readOnly } = walk;
   const place = `/proc/self/fd/${at.handle.fd}`; // by the handle it is this very thing, also where it is a link
   try {
     if (found.gid !== group) await chown(place, -1, group);
     // A link has no mode of its own, and what it leads to is not to be touched.
-    if (found.isSymbolicLink() || isRight(await at.handle.stat(), fsGroup)) return;
-    // Those of before, too: a new group takes the setuid bit away.
-    await chmod(place, (found.mode & 0o7777) | wantedBits(found, readOnly));
+    if (found.isSymbolicLink()) return;
+    const mode = (found.mode & 0o7777) | wantedBits(found, readOnly);
+    // Looked at again: a new group takes the setuid bit away.
+    if (((await at.handle.stat()).mode & 0o7777) !== mode) await chmod(place, mode);
   } catch (cause) {
-    throw refusal(at, fsGroup, cause);
+    throw refusal(at, walk, cause);
   }
 }
 
-async function giveEntries(at: Place, fsGroup: FsGroup, signal: AbortSignal): Promise<void> {
-  if (at.depth >= deepest) throw refusal(at, fsGroup, new Error(`more than ${deepest} directories deep`));
+async function giveEntries(at: Place, walk: Walk, signal: AbortSignal): Promise<void> {
+  if (at.depth >= deepest) throw refusal(at, walk, new Error(`more than ${deepest} directories deep`));
   const directory = `/proc/self/fd/${at.handle.fd}`;
   const one = async (name: string): Promise<void> => {
     await using handle = await openEntry(directory, name);
     if (handle === undefined) return;
-    await give({ handle, path: `${at.path}/${name}`, depth: at.depth + 1 }, fsGroup, signal);
+    await give({ handle, path: `${at.path}/${name}`, depth: at.depth + 1 }, walk, signal);
   };
   const running = new Set<Promise<void>>();
   let fault: unknown;
@@ -107,7 +153,7 @@ async function giveEntries(at: Place, fsGroup: FsGroup, signal: AbortSignal): Pr
     fault ??= cause;
   }
   await Promise.all(running);
-  if (fault !== undefined) throw refusal(at, fsGroup, fault);
+  if (fault !== undefined) throw refusal(at, walk, fault);
 }
 
 /** undefined for what has gone meanwhile. */

@@ -36,6 +36,7 @@ function volumesIn(rootDir: string): Volumes {
     clock: new FakeClock(),
     log: noLog,
     inUseChanged: () => undefined,
+    warn: () => undefined,
     changed: () => undefined,
   });
 }

@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Test } from "tap";
 import type { PersistentVolumeSpec, Pod, Volume } from "#api/generated/kubernetes.ts";
+import { FakeClock } from "#lib/clock.ts";
 import { unmountBelow } from "#linux/mount.ts";
 import type { DownwardFacts } from "../plan/downward.ts";
 import { testPod } from "../plan/pod-fixtures.ts";
@@ -56,6 +57,7 @@ export function volumeRequest(
     mountOptions: isClaim ? (source.persistent.mountOptions ?? []) : [],
     fsGroup: undefined,
     fsGroupPolicy: "Always",
+    slowGroup: { clock: new FakeClock(), volume: "u1/volumes/data", say: () => undefined },
     devicePath: "",
     facts: testFacts,
     ...more,

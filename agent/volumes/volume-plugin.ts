@@ -1,5 +1,6 @@
 import type { PersistentVolume, Pod, Volume } from "#api/generated/kubernetes.ts";
 import type { DownwardFacts } from "../plan/downward.ts";
+import type { SlowWalk } from "./fs-group.ts";
 
 /** What a volume of a Pod is, once its claim has been followed. */
 export type VolumeSource =
@@ -38,6 +39,8 @@ export interface VolumeRequest {
   readonly mountOptions: readonly string[];
   readonly fsGroup: number | undefined;
   readonly fsGroupPolicy: "Always" | "OnRootMismatch";
+  /** Hears of giving the volume to its group when that takes long. */
+  readonly slowGroup: SlowWalk;
   /** Where the control plane attached it; "" when it was not attached or the control plane does not say. */
   readonly devicePath: string;
   /** What the downward API tells of the Pod and the node now. */

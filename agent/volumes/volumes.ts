@@ -35,6 +35,8 @@ export interface VolumesPorts {
   readonly log: Log;
   /** {@link Volumes.inUse} is another one. */
   readonly inUseChanged: () => void;
+  /** A warning about a Pod. */
+  readonly warn: (podUid: string, reason: string, message: string) => void;
   /** A set-up that nobody waited for has ended. */
   readonly changed: (podUid: string) => void;
 }
@@ -265,6 +267,11 @@ export class Volumes {
       mountOptions: source.from === "claim" ? (source.volume.spec?.mountOptions ?? []) : [],
       fsGroup: securityContext?.fsGroup,
       fsGroupPolicy: securityContext?.fsGroupChangePolicy === "OnRootMismatch" ? "OnRootMismatch" : "Always",
+      slowGroup: {
+        clock: this.#ports.clock,
+        volume: path.relative(path.join(rootDir, "pods"), place.directory),
+        say: (message) => this.#ports.warn(uid, "VolumePermissionChangeInProgress", message),
+      },
       devicePath: "",
       facts,
     };

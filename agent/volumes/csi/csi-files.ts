@@ -36,7 +36,7 @@ export async function mountFiles(
   signal: AbortSignal,
 ): Promise<MountedVolume> {
   const { request, volume, object, capabilities, stages } = call;
-  const { place, fsGroup, fsGroupPolicy } = request;
+  const { place, fsGroup, fsGroupPolicy, slowGroup: slow } = request;
   await makeFolder(place.directory, 0o750);
   await saveVolData(place.directory, {
     specVolID: place.name,
@@ -59,7 +59,7 @@ export async function mountFiles(
   const delegates = capabilities.has(nodeCapability.volumeMountGroup);
   if (fsGroup !== undefined && !delegates && appliesFsGroup(volume, object))
     await step("MountVolume.SetUp", `applyFSGroup failed for vol ${volume.handle}: `, () =>
-      applyFsGroup(target, { group: fsGroup, policy: fsGroupPolicy, readOnly: false }, signal),
+      applyFsGroup(target, { group: fsGroup, policy: fsGroupPolicy, readOnly: false, slow }, signal),
     );
   const isRepublished = object?.spec.requiresRepublish === true;
   return {

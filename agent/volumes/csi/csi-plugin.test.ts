@@ -143,6 +143,7 @@ class TestNode {
       clock,
       log: noLog,
       inUseChanged: () => undefined,
+      warn: () => undefined,
       changed: () => undefined,
     });
     return [drivers, volumes];

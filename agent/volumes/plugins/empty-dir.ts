@@ -17,7 +17,7 @@ export const emptyDirPlugin: VolumePlugin = {
 };
 
 async function setUp(
-  { pod, source, place: { directory }, fsGroup, facts }: VolumeRequest,
+  { pod, source, place: { directory }, fsGroup, slowGroup, facts }: VolumeRequest,
   signal: AbortSignal,
 ): Promise<MountedVolume> {
   const kind = emptyDirKind(pod, emptyDirOf(source) ?? {}, facts.allocatable.memoryBytes);
@@ -36,7 +36,11 @@ async function setUp(
   if (kind.kind === "huge-pages") mountHugePages(directory, kind.pageBytes, 0o777);
   await chmod(directory, 0o777);
   if (fsGroup !== undefined)
-    await applyFsGroup(directory, { group: fsGroup, policy: "Always", readOnly: false }, signal);
+    await applyFsGroup(
+      directory,
+      { group: fsGroup, policy: "Always", readOnly: false, slow: slowGroup },
+      signal,
+    );
   return { hostPath: directory };
 }
 

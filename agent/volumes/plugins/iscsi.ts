@@ -95,7 +95,7 @@ export class IscsiPlugin implements VolumePlugin {
     request: VolumeRequest,
     signal: AbortSignal,
   ): Promise<MountedVolume> {
-    const { place, isBlock, readOnly, mountOptions, fsGroup, fsGroupPolicy } = request;
+    const { place, isBlock, readOnly, mountOptions, fsGroup, fsGroupPolicy, slowGroup } = request;
     const { directory, deviceFile } = place;
     if (!isBlock && (await mountAt(directory)) !== undefined) return { hostPath: directory };
     const secrets = await this.#secrets(source, request, signal);
@@ -118,7 +118,11 @@ export class IscsiPlugin implements VolumePlugin {
     await mountByProgram({ source: shared, target: directory, type: "", options: bind }, mountMs, signal);
     if (fsGroup !== undefined && !isReadOnly) {
       try {
-        await applyFsGroup(directory, { group: fsGroup, policy: fsGroupPolicy, readOnly: false }, signal);
+        await applyFsGroup(
+          directory,
+          { group: fsGroup, policy: fsGroupPolicy, readOnly: false, slow: slowGroup },
+          signal,
+        );
       } catch (cause) {
         await unmountByProgram(directory, mountMs, AbortSignal.timeout(mountMs));
         throw cause;

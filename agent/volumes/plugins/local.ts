@@ -73,7 +73,7 @@ export class LocalPlugin implements VolumePlugin {
   }
 
   async #bind(origin: string, request: VolumeRequest, signal: AbortSignal): Promise<void> {
-    const { place, readOnly, mountOptions, fsGroup, fsGroupPolicy } = request;
+    const { place, readOnly, mountOptions, fsGroup, fsGroupPolicy, slowGroup } = request;
     const { directory } = place;
     await makeFolder(directory, 0o750);
     const isBound = (await mountAt(directory)) !== undefined;
@@ -86,7 +86,7 @@ export class LocalPlugin implements VolumePlugin {
     // What is bound already has its group, unless an agent died on the way: then the top has not.
     const policy = isBound ? "OnRootMismatch" : fsGroupPolicy;
     try {
-      await applyFsGroup(directory, { group: fsGroup, policy, readOnly }, signal);
+      await applyFsGroup(directory, { group: fsGroup, policy, readOnly, slow: slowGroup }, signal);
     } catch (cause) {
       await unmountByProgram(directory, mountMs, AbortSignal.timeout(mountMs));
       throw cause;
