@@ -76,6 +76,8 @@ export class TestCsiDriver {
   condition: { readonly abnormal: boolean; readonly message: string } | undefined;
   readonly options: Required<CsiDriverOptions> & { nodeId: string };
   readonly #loops = new Map<string, string>();
+  /** Volumes that a call works on. */
+  readonly #busy = new Set<string>();
   #service: grpc.Server | undefined;
   #registrar: grpc.Server | undefined;
 
@@ -168,6 +170,19 @@ export class TestCsiDriver {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     for (const device of this.#loops.values()) await run("losetup", "-d", device).catch(() => "");
+  }
+
+  /** One change of a volume at a time, as the CSI spec has it; who comes meanwhile is sent away. */
+  async alone<T>(request: Record<string, unknown>, work: () => Promise<T>): Promise<T> {
+    const { volumeId } = strings(request, "volumeId");
+    if (this.#busy.has(volumeId))
+      throw new Refusal(grpc.status.ABORTED, `an operation on volume ${volumeId} is under way`);
+    this.#busy.add(volumeId);
+    try {
+      return await work();
+    } finally {
+      this.#busy.delete(volumeId);
+    }
   }
 
   get #mounts(): boolean {
@@ -325,12 +340,15 @@ async function serve(
           answer: grpc.sendUnaryData<object>,
         ): void => {
           const work = async (): Promise<object> => {
-            if (/^Node(Un)?(Stage|Publish|Expand)|^NodeUn/.test(method))
-              driver.calls.push({ method, request: call.request });
-            await driver.before(method);
-            const fault = driver.faults.get(method);
-            if (fault !== undefined) throw new Refusal(fault.code, fault.message);
-            return await handler(call.request);
+            const change = async (): Promise<object> => {
+              await driver.before(method);
+              const fault = driver.faults.get(method);
+              if (fault !== undefined) throw new Refusal(fault.code, fault.message);
+              return await handler(call.request);
+            };
+            if (!/^Node(Un)?(S|s)tage|^Node(Un)?(P|p)ublish|^NodeExpand/.test(method)) return await change();
+            driver.calls.push({ method, request: call.request });
+            return await driver.alone(call.request, change);
           };
           work().then(
             (value) => answer(null, value),

@@ -99,19 +99,19 @@ export class CsiDriver {
   }
 
   async stage(request: StageRequest, signal: AbortSignal): Promise<void> {
-    await this.#call("NodeStageVolume", request, signal);
+    await this.#change("NodeStageVolume", request, signal);
   }
 
   async unstage(volumeId: string, stagingTargetPath: string, signal: AbortSignal): Promise<void> {
-    await this.#call("NodeUnstageVolume", { volumeId, stagingTargetPath }, signal);
+    await this.#change("NodeUnstageVolume", { volumeId, stagingTargetPath }, signal);
   }
 
   async publish(request: PublishRequest, signal: AbortSignal): Promise<void> {
-    await this.#call("NodePublishVolume", request, signal);
+    await this.#change("NodePublishVolume", request, signal);
   }
 
   async unpublish(volumeId: string, targetPath: string, signal: AbortSignal): Promise<void> {
-    await this.#call("NodeUnpublishVolume", { volumeId, targetPath }, signal);
+    await this.#change("NodeUnpublishVolume", { volumeId, targetPath }, signal);
   }
 
   /** @param volumePath where it is published. @param stagingTargetPath "" when it is not staged. */
@@ -147,13 +147,28 @@ export class CsiDriver {
     },
     signal: AbortSignal,
   ): Promise<number> {
-    const answer = await this.#call<{ readonly capacityBytes: number }>("NodeExpandVolume", request, signal);
+    const answer = await this.#change<{ readonly capacityBytes: number }>(
+      "NodeExpandVolume",
+      request,
+      signal,
+    );
     if (answer.capacityBytes < 0) throw nonsense("NodeExpandVolume", `capacity is ${answer.capacityBytes}`);
     return answer.capacityBytes;
   }
 
   close(): void {
     this.#channel.close();
+  }
+
+  /**
+   * A call that changes something is not cut off: the driver would go on with it, and the next call for the volume
+   * would meet it. The CSI spec wants one call at a time for each volume.
+   */
+  async #change<R>(name: string, request: object, signal: AbortSignal): Promise<R> {
+    signal.throwIfAborted();
+    const answer = await this.#call<R>(name, request, new AbortController().signal);
+    signal.throwIfAborted();
+    return answer;
   }
 
   #call<R>(name: string, request: object, signal: AbortSignal): Promise<R> {

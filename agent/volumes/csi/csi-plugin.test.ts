@@ -9,6 +9,7 @@ import { FakeClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
 import { type CsiDriverOptions, TestCsiDriver } from "../../../test/support/csi-driver.ts";
 import { FakeObjects } from "../../../test/support/fake-objects.ts";
+import { until } from "../../agent-fixture.ts";
 import { volumeFaultMessages } from "../../plan/volume-faults.ts";
 import { ServiceAccountTokens } from "../service-account-tokens.ts";
 import { Volumes } from "../volumes.ts";
@@ -507,6 +508,32 @@ t.test(
         t.same(left, [], `${words}: nothing is left on the disk`);
       }
     }
+  },
+);
+
+t.test(
+  "VO15: a Pod that goes while its volume is published waits for the driver, and then takes it down",
+  async (t) => {
+    await using node = await TestNode.start();
+    const { driver } = node;
+    node.object({ attachRequired: false });
+    node.claim();
+    const reached = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    driver.before = async (method) => {
+      if (method !== "NodePublishVolume") return;
+      reached.resolve();
+      await go.promise;
+    };
+    const setUp = node.volumes.setUp(claimed("u1"), facts, signal);
+    await reached.promise;
+    const removed = node.volumes.remove("u1", signal);
+    await setUp;
+    t.same(driver.methods, ["NodeStageVolume", "NodePublishVolume"], "nothing is asked beside a call");
+    go.resolve();
+    await removed;
+    t.same(driver.methods.slice(2), ["NodeUnpublishVolume", "NodeUnstageVolume"]);
+    t.equal(driver.published.size + driver.staged.size, 0);
   },
 );
 
