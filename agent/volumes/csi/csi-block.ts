@@ -3,7 +3,7 @@ import path from "node:path";
 import { errorText } from "#lib/log.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isMissing } from "#lib/read-if-there.ts";
-import { mountPoints } from "#linux/mount.ts";
+import { mountAt } from "#linux/mount.ts";
 import { removeUnmounted } from "../pod-directories.ts";
 import type { MountedVolume } from "../volume-plugin.ts";
 import { type CsiCall, callPublish, callStage, step } from "./csi-call.ts";
@@ -88,7 +88,7 @@ export async function unmapDevice(
 
 /** What a driver left of its file; never a device that is still bound there. */
 async function removeFile(target: string): Promise<void> {
-  if ((await mountPoints()).includes(target)) throw new Error(`"${target}" is still mounted`);
+  if ((await mountAt(target)) !== undefined) throw new Error(`"${target}" is still mounted`);
   const found = await lstat(target).catch(() => undefined);
   if (found === undefined) return;
   await (found.isDirectory() ? rmdir(target) : unlink(target));

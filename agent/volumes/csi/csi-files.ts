@@ -3,7 +3,7 @@ import path from "node:path";
 import { errorText } from "#lib/log.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isMissing } from "#lib/read-if-there.ts";
-import { mountPoints } from "#linux/mount.ts";
+import { mountAt } from "#linux/mount.ts";
 import { applyFsGroup } from "../fs-group.ts";
 import type { MountedVolume, VolumePlace } from "../volume-plugin.ts";
 import { type CsiCall, callPublish, callStage, step } from "./csi-call.ts";
@@ -119,7 +119,7 @@ async function removeGlobal(global: string): Promise<void> {
 
 /** Removes a directory that a driver has unmounted; never what is in it. */
 async function removeTarget(target: string): Promise<void> {
-  if ((await mountPoints()).includes(target)) throw new Error(`"${target}" is still mounted`);
+  if ((await mountAt(target)) !== undefined) throw new Error(`"${target}" is still mounted`);
   await rmdirIfThere(target);
 }
 

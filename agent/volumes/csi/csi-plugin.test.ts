@@ -499,10 +499,20 @@ t.test(
         await node.restart();
         const words = `${when} ${method}`;
         if (!isUp) {
-          t.same(await node.setUp(claimed("u1")), [], words);
+          // A driver still at work on what it was asked sends the next call away.
+          const isSetUp = async (): Promise<boolean> => (await node.setUp(claimed("u1"))).length === 0;
+          await until(`it is set up ${words}`, isSetUp, 30_000);
           t.equal(driver.published.size, 1, words);
         }
-        await node.volumes.remove("u1", signal);
+        const isRemoved = async (): Promise<boolean> =>
+          await node.volumes.remove("u1", signal).then(
+            () => true,
+            (cause: unknown) => {
+              if (!/under way/.test(String(cause))) throw cause;
+              return false;
+            },
+          );
+        await until(`it is taken down ${words}`, isRemoved, 30_000);
         t.equal(driver.published.size + driver.staged.size, 0, `${words}: nothing is published or staged`);
         const left = (await node.left()).filter((file) => /u1|globalmount|vol_data/.test(file));
         t.same(left, [], `${words}: nothing is left on the disk`);
