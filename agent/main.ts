@@ -15,6 +15,7 @@ import { type Task, together } from "#lib/together.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { WorkQueue } from "#lib/work-queue.ts";
 import { findCgroups } from "#linux/cgroup.ts";
+import { KernelLog } from "#linux/kernel-log.ts";
 import { type AgentContext, podEvent } from "./agent-context.ts";
 import { agentView } from "./agent-view.ts";
 import { makeRoom } from "./apply/make-room.ts";
@@ -35,6 +36,7 @@ import { agentMetrics, type AgentMetrics } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
 import { enforcesAppArmor } from "./observe/apparmor.ts";
 import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from "./observe/node-facts.ts";
+import { OomKills } from "./observe/oom-kills.ts";
 import { Relister } from "./observe/relist.ts";
 import { followRuntime } from "./observe/runtime-events.ts";
 import { RuntimeState } from "./observe/runtime-state.ts";
@@ -410,11 +412,39 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       nodeChanged = Promise.withResolvers<void>();
     },
   };
+  const kernelLog = openKernelLog(log);
+  const oomKills = new OomKills(
+    {
+      clock,
+      log,
+      metrics,
+      lines: (limit) => kernelLog?.read(limit) ?? [],
+      find: (id) => {
+        const found = table.containerById(id);
+        return found && { ...found, memoryLimit: found.spec?.container.resources?.limits?.["memory"] };
+      },
+      isRunning: async (id, within) => (await runtime.containerStatus(id, within))?.state === "running",
+      sayOfContainer: ({ entry, spec }, message) =>
+        podEvent(context, entry.pod, "Warning", "OOMKilling", message, spec && fieldPathOf(spec)),
+      sayOfNode: (message) =>
+        recorder.event(
+          { apiVersion: "v1", kind: "Node", metadata: { name: nodeName, uid: nodeName } },
+          "Warning",
+          "SystemOOM",
+          message,
+        ),
+    },
+    running,
+  );
   const runtimePorts = {
     runtime,
     clock,
     log,
-    dirty: (uid: string): void => (table.entries.has(uid) ? dirty.add(uid) : relister.ask()),
+    dirty: (uid: string): void => {
+      oomKills.look();
+      if (table.entries.has(uid)) dirty.add(uid);
+      else relister.ask();
+    },
     relist: (): void => relister.ask(),
     broke: (): void => state.lookNow(),
   };
@@ -497,6 +527,9 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => keepNode(context, nodePorts, within),
       (within) => collectImages(context, () => [...table.entries.values()].map(({ pod }) => pod), within),
       (within) => rotateLogs(context, within),
+      async () => {
+        if (kernelLog !== undefined) await oomKills.run();
+      },
       (within) => serveHealth(config, view, within),
       async (within) => ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within),
       async (within) => ports.startLocalSocket?.(config, { desk, log }, within),
@@ -507,6 +540,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   } finally {
     stop.abort();
     context.prober.close();
+    kernelLog?.close();
     await probeResults.flushed();
     dirty.close();
     reports.close();
@@ -527,6 +561,16 @@ function logRecorder(log: Log): EventRecorder {
 
 const tokenMissing =
   "the API server cannot be reached: the pod begins with an empty service account token, and gets one when the API server is back";
+
+/** Without it nobody is told of children that are killed for want of memory; everything else goes on. */
+function openKernelLog(log: Log): KernelLog | undefined {
+  try {
+    return KernelLog.open();
+  } catch (cause) {
+    log.warn("cannot watch for OOM kills", { cause: errorText(cause) });
+    return undefined;
+  }
+}
 
 function times(count: number, task: Task): readonly Task[] {
   return Array.from({ length: count }, () => task);

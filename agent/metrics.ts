@@ -11,6 +11,7 @@ export interface AgentMetrics {
   readonly podSyncFailures: Counter;
   readonly statusWriteSeconds: Histogram;
   readonly relistSeconds: Histogram;
+  readonly oomKills: Counter<"victim">;
 }
 
 /** A registry of its own for each agent: several run in one process in tests. */
@@ -65,6 +66,12 @@ export function agentMetrics(): AgentMetrics {
       name: "kubelet_pleg_relist_duration_seconds",
       help: "Duration in seconds for relisting pods in PLEG.",
       buckets,
+      registers,
+    }),
+    oomKills: new Counter({
+      name: "keelson_agent_oom_kills_total",
+      help: "Processes that the kernel killed for want of memory: a container's own, a child in one that runs on, or another of the node's.",
+      labelNames: ["victim"],
       registers,
     }),
   };

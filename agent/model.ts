@@ -77,6 +77,8 @@ export type ImageState =
       readonly reason: string;
       readonly message: string;
       readonly retryAtMs: number;
+      /** When a pull failed; undefined where nothing was pulled. */
+      readonly failedAtMs?: number;
     };
 
 /** What probes say of one container, by its id. A probe that is not configured counts as passed. */

@@ -3,6 +3,7 @@ import type { Pod } from "#api/generated/kubernetes.ts";
 import { keyOf, keyText } from "#api/meta.ts";
 import { markApiSource } from "./plan/mark-source.ts";
 import { qosClass } from "./plan/qos.ts";
+import { containersOf, type SpecContainer } from "./plan/containers-of.ts";
 import { isMirror } from "./plan/static-pod.ts";
 import { PodEntry } from "./pod-entry.ts";
 
@@ -113,6 +114,24 @@ export class PodTable {
   staticByKey(key: string): PodEntry | undefined {
     for (const entry of this.entries.values()) {
       if (entry.source === "file" && !entry.gone && keyText(keyOf(entry.pod)) === key) return entry;
+    }
+    return undefined;
+  }
+
+  /** The container of this id that the runtime was seen to have, with its Pod and its place in the Pod's spec. */
+  containerById(id: string):
+    | {
+        readonly id: string;
+        readonly name: string;
+        readonly entry: PodEntry;
+        readonly spec: SpecContainer | undefined;
+      }
+    | undefined {
+    for (const entry of this.entries.values()) {
+      const found = entry.runtime.containers.find((one) => one.id === id);
+      if (found === undefined) continue;
+      const spec = containersOf(entry.pod).find(({ container }) => container.name === found.name);
+      return { id, name: found.name, entry, spec };
     }
     return undefined;
   }

@@ -23,6 +23,7 @@ const calls = {
   ),
   close: libc.func("int close(int fd)"),
   flock: libc.func("int flock(int fd, int operation)"),
+  lseek: libc.func("long lseek(int fd, long offset, int whence)"),
 };
 
 /** Mount flags (sys/mount.h). */
@@ -114,6 +115,11 @@ export function sendTo(fd: number, data: Uint8Array, address: Uint8Array): numbe
 /** flock(2), exclusive: waits for whoever has it, and holds up the whole process meanwhile. Closing unlocks. */
 export function lockFile(fd: number): void {
   check("flock", calls.flock(fd, 2));
+}
+
+/** lseek(2) to the end. */
+export function seekToEnd(fd: number): void {
+  check("lseek", calls.lseek(fd, 0, 2));
 }
 
 /** close(2), for descriptors that Node did not open. */

@@ -162,7 +162,8 @@ export class ImagePuller {
         reason === "ErrImagePull" ? `Failed to pull image "${image}": ${message}` : message,
       );
       tell("Warning", "Failed", `Error: ${reason}`);
-      return failed(reason, message, this.#clock.now() + backoffMs(failures, backoff));
+      const failedAtMs = this.#clock.now();
+      return { ...failed(reason, message, failedAtMs + backoffMs(failures, backoff)), failedAtMs };
     } finally {
       stopTelling();
       ended?.(isFailed);
@@ -265,7 +266,11 @@ export class ImagePuller {
   }
 }
 
-function failed(reason: string, message: string, retryAtMs: number): ImageState {
+function failed(
+  reason: string,
+  message: string,
+  retryAtMs: number,
+): ImageState & { readonly state: "failed" } {
   return { state: "failed", reason, message, retryAtMs };
 }
 

@@ -129,7 +129,13 @@ const cases: readonly {
         images: new Map([
           [
             "web",
-            { state: "failed", reason: "ErrImagePull", message: "no such host", retryAtMs: nowMs + 38_000 },
+            {
+              state: "failed",
+              reason: "ErrImagePull",
+              message: "no such host",
+              failedAtMs: nowMs - 2_000,
+              retryAtMs: nowMs + 38_000,
+            },
           ],
         ]),
       },
@@ -138,6 +144,7 @@ const cases: readonly {
       {
         on: "the next try of the image",
         container: "web",
+        sinceMs: nowMs - 2_000,
         untilMs: nowMs + 38_000,
         detail: "ErrImagePull: no such host",
       },
@@ -233,6 +240,37 @@ const cases: readonly {
     name: "a call that the runtime does not answer is named",
     given: { runtime: none, open: [open("sandbox", 12_000)] },
     waits: [{ on: "the runtime", detail: 'it has not answered "sandbox"', sinceMs: nowMs - 12_000 }],
+  },
+  {
+    name: "a step that fails again and again is told with its error",
+    given: {
+      errors: [
+        {
+          firstMs: nowMs - 60_000,
+          lastMs: nowMs - 3_000,
+          count: 9,
+          reason: "FailedSync",
+          message: "nobody answers",
+        },
+        { firstMs: nowMs - 50_000, lastMs: nowMs - 1_000, count: 9, reason: "Unhealthy", message: "other" },
+      ],
+    },
+    waits: [{ on: "the next try of its step", sinceMs: nowMs - 60_000, detail: "nobody answers" }],
+  },
+  {
+    name: "a step that failed long ago is no wait",
+    given: {
+      errors: [
+        {
+          firstMs: nowMs - 60_000,
+          lastMs: nowMs - 30_000,
+          count: 9,
+          reason: "FailedSync",
+          message: "nobody answers",
+        },
+      ],
+    },
+    waits: [],
   },
   {
     name: "a status that the API does not take is told",

@@ -5,6 +5,8 @@ import { countWords, spanWords, timeWords } from "./words.ts";
 /** Errors that a screen shows; `-o json` has all. */
 const shownErrors = 8;
 const label = 12;
+/** Letters of what others wrote; `-o json` has all. */
+const maxLine = 400;
 
 /** The explanation as one screen of text. Times are UTC. */
 export function explainText(explanation: PodExplanation): string {
@@ -100,5 +102,6 @@ function list(name: string, texts: readonly string[]): readonly string[] {
 
 /** What others wrote (a probe's answer, a runtime's error) may hold anything: no line break, no control character. */
 function oneLine(text: string): string {
-  return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+  const line = text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+  return line.length > maxLine ? `${line.slice(0, maxLine)}...` : line;
 }

@@ -6,6 +6,9 @@ import { restartAtMs } from "../crash-backoff.ts";
 import type { ExplainInput, ProbeStory, Wait } from "./pod-explanation.ts";
 import { countWords, spanWords } from "./words.ts";
 
+/** A step that failed is tried again sooner than that: one that failed longer ago has succeeded since. */
+const recentMs = 15_000;
+
 /** What a Pod that is to run waits for, in the order in which it would be met. */
 export function runWaits(input: ExplainInput): readonly Wait[] {
   return [...podWaits(input), ...startWaits(input), ...gateWaits(input.pod)];
@@ -19,6 +22,9 @@ function podWaits(input: ExplainInput): readonly Wait[] {
     waits.push({ on: "the Node object", detail, sinceMs: input.firstSeenMs });
     return waits;
   }
+  const step = input.errors.find(({ reason }) => reason === "FailedSync");
+  if (step !== undefined && nowMs - step.lastMs < recentMs)
+    waits.push({ on: "the next try of its step", detail: step.message, sinceMs: step.firstMs });
   if (memory.volumes.state === "waiting") {
     const since = open.find(({ what }) => what === "volumes")?.startMs;
     const detail = memory.volumes.message === "" ? "they are being set up" : memory.volumes.message;
@@ -109,7 +115,9 @@ function imageWaits(name: string, image: string, { memory, nowMs, open, pulls }:
   const state = memory.images.get(name);
   if (state?.state === "failed" && state.retryAtMs > nowMs) {
     const detail = state.message.startsWith("Back-off") ? state.message : `${state.reason}: ${state.message}`;
-    return [{ on: "the next try of the image", container: name, detail, untilMs: state.retryAtMs }];
+    const { failedAtMs, retryAtMs: untilMs } = state;
+    const since = failedAtMs === undefined ? {} : { sinceMs: failedAtMs };
+    return [{ on: "the next try of the image", container: name, detail, ...since, untilMs }];
   }
   if (state?.state !== "pulling") return [];
   const pull = pulls.get(image);

@@ -25,7 +25,8 @@ export function toRuntimeError(path: string, cause: unknown): RuntimeError {
   const { code: number, details } = detailsOf(cause);
   const code = codes[number] ?? messages.find(([pattern]) => pattern.test(details))?.[1] ?? "failed";
   const call = path.slice(path.lastIndexOf("/") + 1);
-  return new RuntimeError(code, `the runtime refused ${call}: ${details}`, { cause });
+  // Without the cause: gRPC's error has the same words once more, and every event would say them twice.
+  return new RuntimeError(code, `the runtime refused ${call}: ${details}`);
 }
 
 function detailsOf(cause: unknown): { readonly code: number; readonly details: string } {
