@@ -175,8 +175,8 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   for (const name of ["web", "gone", "ended"])
     await until(`${name} runs`, async () => (await get(name))?.status?.phase === "Running", 30_000);
   const uid = (await get("web"))?.metadata?.uid ?? "";
-  const token = (): string => {
-    const volumes = `${folder}/kubelet/pods/${uid}/volumes/kubernetes.io~projected`;
+  const token = (podUid = uid): string => {
+    const volumes = `${folder}/kubelet/pods/${podUid}/volumes/kubernetes.io~projected`;
     return readFileSync(`${volumes}/${readdirSync(volumes)[0] ?? ""}/token`, "utf8");
   };
   const tokenBefore = token();
@@ -253,6 +253,34 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
         phase: "Running",
         containerStatuses: [{ lastState: { terminated: { reason: "ContainerStatusUnknown" } } }],
       });
+    },
+  );
+
+  await t.test(
+    "without Secrets on the disk, what needs none runs, and has its token when the API is back",
+    async (t) => {
+      const all = pod("plain");
+      const { spec } = all;
+      const containers = (spec?.containers ?? []).map(({ env: _, ...container }) => container);
+      await admin.create(pods, { ...all, spec: { ...spec, containers } }, {}, signal);
+      await agent.end();
+      agent = startAgent(second, "without-secrets");
+      await until("plain runs", async () => (await get("plain"))?.status?.phase === "Running", 30_000);
+      const plainUid = (await get("plain"))?.metadata?.uid;
+      await agent.end();
+      await admin.close();
+      await stopControl();
+      t.same(readdirSync(cache).toSorted(), ["nodes.jsonl", "objects.jsonl", "pods.jsonl", "services.jsonl"]);
+      await wipe(second);
+      await unmountBelow(`${folder}/kubelet`);
+      agent = startAgent(second, "without-secrets");
+      await until("plain runs again", async () => (await runs(second)).join() === "plain", 30_000);
+      t.equal(token(plainUid), "");
+      t.ok(agent.said.includes("a pod begins without a service account token"));
+      stopControl = await startControl();
+      admin = client();
+      await until("the other one runs", async () => (await runs(second)).join() === "plain,web", 60_000);
+      await until("the token is there", () => /^ey/.test(token(plainUid)), 30_000);
     },
   );
 
