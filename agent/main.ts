@@ -63,6 +63,7 @@ import { CsiDrivers } from "./volumes/csi/csi-drivers.ts";
 import { CsiNodeNotes } from "./volumes/csi/csi-node-notes.ts";
 import { CsiObjects } from "./volumes/csi/csi-objects.ts";
 import { CsiPlugin } from "./volumes/csi/csi-plugin.ts";
+import { NotesWhenReached } from "./volumes/csi/notes-when-reached.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
 import { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
 import { Volumes } from "./volumes/volumes.ts";
@@ -219,7 +220,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     log.warn("a pod begins without a service account token", { pod: keyText(keyOf(pod)) });
     podEvent(context, pod, "Warning", "ServiceAccountTokenMissing", tokenMissing);
   });
-  const csiDrivers = new CsiDrivers({ clock, notes: new CsiNodeNotes(client, nodeName, clock) });
+  const csiDrivers = new CsiDrivers({
+    clock,
+    notes: new NotesWhenReached({
+      notes: new CsiNodeNotes(client, nodeName, clock),
+      away: () => lastKnown.away,
+      reached: (within) => lastKnown.reached(within),
+      clock,
+      log,
+      signal: running,
+    }),
+  });
   const csi = new CsiPlugin({
     rootDir: config.rootDir,
     nodeName,

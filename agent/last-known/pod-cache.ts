@@ -72,6 +72,7 @@ export class PodCache {
   #tokens: readonly KnownToken[] = [];
   #left: Pick<LastKnown, "nodes" | "pods" | "services"> = nothingKnown;
   #away = false;
+  readonly #reached = Promise.withResolvers<void>();
   #wanted = Promise.withResolvers<void>();
   #isWanted = false;
 
@@ -118,7 +119,21 @@ export class PodCache {
   /** The API has spoken: what it does not tell is no longer so. */
   back(): void {
     this.#away = false;
+    this.#reached.resolve();
     this.#left = nothingKnown;
+  }
+
+  /** Resolves when the API has spoken. */
+  async reached(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const end = Promise.withResolvers<never>();
+    signal.addEventListener("abort", () => end.reject(signal.reason), { once: true, signal: over.signal });
+    try {
+      signal.throwIfAborted();
+      await Promise.race([this.#reached.promise, end.promise]);
+    } finally {
+      over.abort();
+    }
   }
 
   /** An object as it was known, null when it was known not to be there. Only while the API is out of reach. */
