@@ -8,6 +8,7 @@ import { StatusError } from "#api/status-error.ts";
 import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
 import { FakeClock } from "#lib/clock.ts";
 import { type Log, noLog } from "#lib/log.ts";
+import { until } from "../agent-fixture.ts";
 import type { PodCacheMode } from "../plan/pod-cache-text.ts";
 import { testPod } from "../plan/pod-fixtures.ts";
 import { type Knowledge, PodCache } from "./pod-cache.ts";
@@ -231,6 +232,44 @@ t.test("it is written once for many changes, and not while something is still un
   await running;
   t.ok(await stat(path.join(folder, "pods.jsonl")));
 });
+
+t.test(
+  "a change is on the disk a second later, and the next ones together four seconds after it",
+  async (t) => {
+    const { open, folder, clock } = await box(t);
+    const cache = await open("without-secrets");
+    const stop = new AbortController();
+    const running = cache.run(
+      () => ({ ...knowledge, node: { metadata: { name: String(clock.now()) } } }),
+      stop.signal,
+    );
+    const file = path.join(folder, "nodes.jsonl");
+    const inode = async (): Promise<number | undefined> => (await stat(file).catch(() => undefined))?.ino;
+    cache.changed();
+    await clock.advance(999);
+    t.equal(await inode(), undefined);
+    await clock.advance(1);
+    await until("the first write", async () => (await inode()) !== undefined, 30_000);
+    const first = await inode();
+    // Only then does the pause begin that the fake clock has to reach.
+    await until("it is whole", async () => (await readdir(folder)).length === 4, 30_000);
+    for (let change = 0; change < 50; change += 1) {
+      cache.changed();
+      await clock.advance(50);
+    }
+    t.equal(await inode(), first);
+    await until(
+      "the second write",
+      async () => {
+        await clock.advance(500);
+        return (await inode()) !== first;
+      },
+      30_000,
+    );
+    stop.abort();
+    await running;
+  },
+);
 
 t.test("what was known of a thing that is not read yet is kept", async (t) => {
   const { live, open } = await box(t);
