@@ -14,6 +14,7 @@ export interface AgentConfig {
   readonly fileCheckMs: number;
   /** "" for no static Pods from there. */
   readonly podCache: PodCacheMode;
+  readonly podCacheAfterMs: number;
   readonly staticPodUrl: string;
   readonly staticPodUrlHeaders: Readonly<Record<string, string>>;
   readonly httpCheckMs: number;
@@ -107,6 +108,12 @@ export const flags: Flags<AgentConfig> = {
     parse: oneOf("off", "without-secrets", "with-secrets"),
     default: "without-secrets",
     help: "what of its Pods the node keeps on its disk, to run them when it comes up without an API server",
+  },
+  podCacheAfterMs: {
+    flag: "pod-cache-after",
+    parse: duration,
+    default: "30s",
+    help: "how long no API server has to answer before Pods are run from that",
   },
   staticPodUrl: {
     flag: "manifest-url",

@@ -149,6 +149,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const lastKnown = await PodCache.open({
     folder: path.join(config.rootDir, "pod-cache"),
     mode: client === undefined ? "off" : config.podCache,
+    afterMs: config.podCacheAfterMs,
     nodeName,
     clock,
     log,

@@ -73,7 +73,7 @@ async function box(t: Test): Promise<Box> {
     error: (event, data) => said.push(`${event}: ${String(data?.["cause"])}`),
   };
   const open = (mode: PodCacheMode, nodeName = "node-a"): Promise<PodCache> =>
-    PodCache.open({ folder, mode, nodeName, clock, log });
+    PodCache.open({ folder, mode, afterMs: 0, nodeName, clock, log });
   const live = async (mode: PodCacheMode, known = knowledge): Promise<void> => {
     const cache = await open(mode);
     const stop = new AbortController();
@@ -315,17 +315,26 @@ for (const { name, error, away } of answers) {
   });
 }
 
-t.test("a server that says nothing for ten seconds is out of reach", async (t) => {
-  const { open, clock } = await box(t);
-  const cache = await open("without-secrets");
-  const waiting = cache.whenAway(
-    { view: { state: "listing" }, lastError: undefined },
-    AbortSignal.timeout(5_000),
-  );
-  for (let ms = 0; ms < 9_900; ms += 100) await clock.advance(100);
-  t.equal(cache.away, false);
-  await clock.advance(200);
-  t.ok(await waiting);
+t.test("an API that is only slower than the node is waited for", async (t) => {
+  const { folder, clock } = await box(t);
+  const ports = { folder, mode: "without-secrets", nodeName: "node-a", clock, log: noLog } as const;
+  for (const lastError of [undefined, new Error("connection refused")]) {
+    const cache = await PodCache.open({ ...ports, afterMs: 30_000 });
+    const pods = { view: { state: "listing" }, lastError };
+    const waiting = cache.whenAway(pods, AbortSignal.timeout(5_000));
+    for (let ms = 0; ms < 29_900; ms += 100) await clock.advance(100);
+    t.equal(cache.away, false);
+    await clock.advance(200);
+    t.ok(await waiting);
+    t.equal(cache.away, true);
+  }
+  const cache = await PodCache.open({ ...ports, afterMs: 30_000 });
+  const pods = { view: { state: "listing" }, lastError: new Error("connection refused") };
+  const waiting = cache.whenAway(pods, AbortSignal.timeout(5_000));
+  await clock.advance(20_000);
+  pods.view.state = "complete";
+  await clock.advance(100);
+  t.equal(await waiting, undefined);
 });
 
 t.test("objects read one by one are remembered, and forgotten when they are gone", async (t) => {

@@ -25,6 +25,8 @@ import type { ObjectReader } from "./object-reader.ts";
 export interface PodCachePorts {
   readonly folder: string;
   readonly mode: PodCacheMode;
+  /** How long nobody has to answer before the API counts as out of reach: after a boot it may only be slower. */
+  readonly afterMs: number;
   readonly nodeName: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -48,10 +50,8 @@ export interface Knowledge {
 const settleMs = 1_000;
 /** Least time between two writes. */
 const pauseMs = 4_000;
-/** Silence after which the API counts as out of reach. A refused connection does so at once. */
-const silenceMs = 10_000;
+/** Between two looks at whether the API has answered: while it may come up, and later, when it does not let us in. */
 const lookMs = 100;
-/** Between two looks at an API that does answer, but does not let us in. */
 const seldomMs = 2_000;
 /** Objects read one by one that are remembered; the one that was read longest ago goes first. */
 const maxObjects = 1_024;
@@ -101,16 +101,15 @@ export class PodCache {
     pods: { readonly view: { readonly state: string }; readonly lastError: unknown },
     signal: AbortSignal,
   ): Promise<Pick<LastKnown, "nodes" | "pods" | "services"> | undefined> {
-    const { clock, mode } = this.#ports;
+    const { clock, mode, afterMs } = this.#ports;
     const sinceMs = clock.monotonicMs();
     while (mode !== "off" && pods.view.state === "listing") {
-      const forMs = clock.monotonicMs() - sinceMs;
-      const isSilent = pods.lastError === undefined && forMs >= silenceMs;
-      if (isSilent || isUnreachable(pods.lastError)) {
+      const isTime = clock.monotonicMs() - sinceMs >= afterMs;
+      if (isTime && isUnreachable(pods.lastError)) {
         this.#away = true;
         return this.#left;
       }
-      await clock.sleep(forMs < silenceMs ? lookMs : seldomMs, signal);
+      await clock.sleep(isTime ? seldomMs : lookMs, signal);
     }
     this.back();
     return undefined;
@@ -333,7 +332,7 @@ function tokenKey({ podUid, audience, expirationSeconds }: KnownToken): string {
   return `${podUid}\0${audience}\0${expirationSeconds}`;
 }
 
-/** Whether nobody answered, or only somebody who stands before an API that is away. */
+/** Whether nobody answered, or only somebody who stands before an API that is away. Undefined is no word at all. */
 function isUnreachable(cause: unknown): boolean {
-  return cause !== undefined && (!(cause instanceof StatusError) || cause.code >= 500);
+  return !(cause instanceof StatusError) || cause.code >= 500;
 }

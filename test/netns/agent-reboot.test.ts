@@ -100,6 +100,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
       `--cgroup-root=${cgroupRoot}`,
       "--healthz-port=0",
       `--pod-cache=${podCache}`,
+      "--pod-cache-after=1s",
     ]);
     const stop = new AbortController();
     const said: string[] = [];
