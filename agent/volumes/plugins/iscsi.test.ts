@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import t, { type Test } from "tap";
 import type { ISCSIPersistentVolumeSource } from "#api/generated/kubernetes.ts";
-import { mountAt, mountPointsBelow } from "#linux/mount.ts";
+import { mountAt, mountPointsBelow, unmountBelow } from "#linux/mount.ts";
 import { loopDevice } from "../../../test/support/loop-device.ts";
 import { standInPrograms } from "../../../test/support/stand-in-programs.ts";
 import { testPod } from "../../plan/pod-fixtures.ts";
@@ -113,6 +113,29 @@ t.test("VO14: an iSCSI disk of mode Block is shown, and its session ends with it
   t.same(await readdir(`${folder}/links`), []);
   t.notOk(existsSync(request.place.deviceFile));
 });
+
+t.test(
+  "VO1: an agent that died after the login, or before the logout, is followed by one that logs out",
+  { skip },
+  async (t) => {
+    const { folder, plugin } = await scene(t);
+    const sessions = (): Promise<readonly string[]> => readdir(`${folder}/links`);
+    for (const isBlock of [false, true]) {
+      const request = requestOf(folder, source, "u1", { isBlock });
+      await plugin().setUp(request, signal);
+      if (!isBlock) await unmountBelow(folder); // it had come as far as this
+      await plugin().tearDown(request.place, signal);
+      t.same(await sessions(), []);
+    }
+    const request = requestOf(folder, source, "u1", { mountOptions: ["none-such"] });
+    await t.rejects(plugin().setUp(request, signal), /mount failed/, "logged in, and no further");
+    t.equal((await sessions()).length, 1);
+    await plugin().tearDown(request.place, signal);
+    t.same(await sessions(), []);
+    t.same(await readdir(`${folder}/plugins/kubernetes.io/iscsi/iface-default`), []);
+    t.notOk(existsSync(request.place.directory));
+  },
+);
 
 t.test("VO1: an iSCSI disk that cannot be had says why, without its password", { skip }, async (t) => {
   const { folder, plugin, calls } = await scene(t);

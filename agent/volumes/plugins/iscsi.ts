@@ -1,11 +1,10 @@
-import { mkdir, readdir, readlink, realpath, rmdir, stat, symlink, unlink } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ISCSIPersistentVolumeSource, ISCSIVolumeSource } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
 import { makeFolder } from "#lib/make-folder.ts";
-import { isMissing } from "#lib/read-if-there.ts";
-import { isWithin, mountAt, readMounts } from "#linux/mount.ts";
+import { mountAt } from "#linux/mount.ts";
 import { type Ended, ProgramError, runProgram } from "#linux/run-program.ts";
 import {
   type ChapSecrets,
@@ -22,9 +21,7 @@ import {
   sessionPortals,
 } from "../../plan/iscsi.ts";
 import { KeyedLock } from "../csi/keyed-lock.ts";
-import { formatAndMount } from "../format-and-mount.ts";
-import { applyFsGroup } from "../fs-group.ts";
-import { mountByProgram, unmountByProgram } from "../mount-program.ts";
+import { DiskMounts, isThere, multipathOf } from "../disk-mounts.ts";
 import type {
   MountedVolume,
   VolumePlace,
@@ -34,7 +31,6 @@ import type {
 } from "../volume-plugin.ts";
 
 const callMs = 120_000;
-const mountMs = 120_000;
 /** As long as the kubelet waits for a disk after the login. */
 const deviceMs = 10_000;
 const lookMs = 100;
@@ -57,11 +53,13 @@ export class IscsiPlugin implements VolumePlugin {
   readonly name = "kubernetes.io/iscsi";
   readonly refreshes = false;
   readonly #ports: IscsiPorts;
+  readonly #mounts: DiskMounts;
   /** By target: a session serves all its disks. */
   readonly #turns = new KeyedLock();
 
   constructor(ports: IscsiPorts) {
     this.#ports = ports;
+    this.#mounts = new DiskMounts(ports.rootDir, this.name);
   }
 
   serves(source: VolumeSource): boolean {
@@ -76,17 +74,14 @@ export class IscsiPlugin implements VolumePlugin {
   }
 
   async tearDown(place: VolumePlace, signal: AbortSignal): Promise<void> {
-    const device = (await mountAt(place.directory))?.device;
-    const shared = device === undefined ? [] : await this.#mountsOf(device);
-    const link = await readlink(place.deviceFile).catch(() => "");
-    const target = parseDiskName(link) ?? shared.map(parseDiskName).find((one) => one !== undefined);
-    const work = async (): Promise<void> => {
-      await takeDown(place.directory, signal);
-      await gone(unlink(place.deviceFile));
-      for (const mount of shared) await this.#release(mount, signal);
-      if (target !== undefined) await this.#logout(target.iqn, signal);
-    };
-    await this.#turns.run(target?.iqn ?? place.directory, work, signal);
+    await this.#mounts.unbind(place, signal);
+    // All that nobody uses: after an agent that died on the way nothing tells which was the Pod's.
+    for (const shared of await this.#mounts.places(2)) {
+      const disk = parseDiskName(shared);
+      if (disk === undefined) continue;
+      await this.#turns.run(disk.iqn, () => this.#release(shared, disk, place.deviceFile, signal), signal);
+    }
+    await this.#mounts.forget(place);
   }
 
   async #setUp(
@@ -95,40 +90,37 @@ export class IscsiPlugin implements VolumePlugin {
     request: VolumeRequest,
     signal: AbortSignal,
   ): Promise<MountedVolume> {
-    const { place, isBlock, readOnly, mountOptions, fsGroup, fsGroupPolicy, slowGroup } = request;
-    const { directory, deviceFile } = place;
-    if (!isBlock && (await mountAt(directory)) !== undefined) return { hostPath: directory };
+    const { directory, deviceFile } = request.place;
+    if (!request.isBlock && (await mountAt(directory)) !== undefined) return { hostPath: directory };
     const secrets = await this.#secrets(source, request, signal);
+    // Places first: an agent that dies after the login is followed by one that finds them, and logs out.
+    const name = iscsiDiskName(disk);
+    const [portal = ""] = disk.portals;
+    if (request.isBlock) await this.#mounts.showDevice(this.#linkOf(portal, disk), deviceFile);
+    else await makeFolder(directory, 0o750);
+    await makeFolder(this.#mounts.placeOf(name), 0o750);
     const link = await this.#login(disk, secrets, signal);
     const device = await multipathOf(await realpath(link));
-    if (isBlock) {
-      await mkdir(path.dirname(deviceFile), { recursive: true, mode: 0o750 });
-      await gone(unlink(deviceFile));
-      await symlink(link, deviceFile);
-      return { hostPath: device };
-    }
-    const shared = path.join(this.#folder(), iscsiDiskName(disk));
-    await makeFolder(shared, 0o750);
-    const isReadOnly = disk.readOnly || readOnly;
-    const options = [...mountOptions, ...(disk.readOnly ? ["ro"] : [])];
-    if ((await mountAt(shared)) === undefined)
-      await formatAndMount({ device, target: shared, fsType: disk.fsType, options }, signal);
-    await makeFolder(directory, 0o750);
-    const bind = ["bind", ...(isReadOnly ? ["ro"] : []), ...mountOptions];
-    await mountByProgram({ source: shared, target: directory, type: "", options: bind }, mountMs, signal);
-    if (fsGroup !== undefined && !isReadOnly) {
-      try {
-        await applyFsGroup(
-          directory,
-          { group: fsGroup, policy: fsGroupPolicy, readOnly: false, slow: slowGroup },
-          signal,
-        );
-      } catch (cause) {
-        await unmountByProgram(directory, mountMs, AbortSignal.timeout(mountMs));
-        throw cause;
-      }
-    }
+    if (request.isBlock) return { hostPath: device };
+    const { fsType, readOnly } = disk;
+    await this.#mounts.mount({ device, name, fsType, readOnly }, request, signal);
     return { hostPath: directory };
+  }
+
+  /** Unmounts a disk that no Pod has any more, and ends the sessions with its target after the last one. */
+  async #release(
+    shared: string,
+    { iqn, lun }: { readonly iqn: string; readonly lun: number },
+    ownLink: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!(await this.#mounts.release(shared, signal))) return;
+    const shown = (await this.#mounts.shownDevices(ownLink)).map(parseDiskName);
+    const sameTarget = shown.filter((one) => one?.iqn === iqn);
+    if (sameTarget.some((one) => one?.lun === lun)) return;
+    const isMounted = (await this.#mounts.mounted()).some((name) => parseDiskName(name)?.iqn === iqn);
+    if (!isMounted && sameTarget.length === 0) await logout(iqn, signal);
+    await this.#mounts.remove(shared);
   }
 
   /** Logs in at every portal; one that answers is enough. @returns udev's link to the disk. */
@@ -159,7 +151,7 @@ export class IscsiPlugin implements VolumePlugin {
   }
 
   async #link(portal: string, disk: IscsiDisk, signal: AbortSignal): Promise<string> {
-    const link = path.join(this.#ports.links, iscsiLink(portal, disk));
+    const link = this.#linkOf(portal, disk);
     for (
       const end = performance.now() + deviceMs;
       performance.now() < end;
@@ -185,51 +177,16 @@ export class IscsiPlugin implements VolumePlugin {
     return await this.#ports.secret(namespace, secretRef.name, signal);
   }
 
-  /** Unmounts a disk that no Pod has any more. */
-  async #release(shared: string, signal: AbortSignal): Promise<void> {
-    const disk = await mountAt(shared);
-    const pods = path.join(await realpath(this.#ports.rootDir), "pods");
-    const isUsed = (await readMounts()).some(
-      ({ device, point }) => device === disk?.device && isWithin(pods, point),
-    );
-    if (!isUsed) await takeDown(shared, signal);
+  /** udev's link to the disk by one of its portals. */
+  #linkOf(portal: string, disk: IscsiDisk): string {
+    return path.join(this.#ports.links, iscsiLink(portal, disk));
   }
+}
 
-  /** Ends the sessions with a target of which no disk is used any more. */
-  async #logout(iqn: string, signal: AbortSignal): Promise<void> {
-    const folder = await realpath(this.#folder()).catch(() => this.#folder());
-    const isMounted = (await readMounts()).some(
-      ({ point }) => isWithin(folder, point) && parseDiskName(point)?.iqn === iqn,
-    );
-    if (isMounted || (await this.#shownDevices()).some((link) => parseDiskName(link)?.iqn === iqn)) return;
-    const { output } = await run(["-m", "session"], signal, [noSessions]);
-    for (const portal of sessionPortals(output, iqn))
-      for (const call of logoutCalls(portal, iqn)) await run(call, signal, [noSessions]);
-  }
-
-  /** Where a file system is mounted for all Pods. */
-  async #mountsOf(device: string): Promise<readonly string[]> {
-    const folder = await realpath(this.#folder()).catch(() => this.#folder());
-    return (await readMounts())
-      .filter((one) => one.device === device && isWithin(folder, one.point))
-      .map(({ point }) => point);
-  }
-
-  /** What Pods' links to block volumes name. */
-  async #shownDevices(): Promise<readonly string[]> {
-    const pods = path.join(this.#ports.rootDir, "pods");
-    const found: string[] = [];
-    for (const uid of await namesIn(pods)) {
-      const folder = path.join(pods, uid, "volumeDevices", this.name.replace("/", "~"));
-      for (const name of await namesIn(folder))
-        found.push(await readlink(path.join(folder, name)).catch(() => ""));
-    }
-    return found;
-  }
-
-  #folder(): string {
-    return path.join(this.#ports.rootDir, "plugins", this.name);
-  }
+async function logout(iqn: string, signal: AbortSignal): Promise<void> {
+  const { output } = await run(["-m", "session"], signal, [noSessions]);
+  for (const portal of sessionPortals(output, iqn))
+    for (const call of logoutCalls(portal, iqn)) await run(call, signal, [noSessions]);
 }
 
 /** Codes of iscsiadm(8) that are no fault where the thing is so already. */
@@ -243,37 +200,6 @@ async function run(call: IscsiCall, signal: AbortSignal, fine: readonly number[]
   // A password is an argument: what is told ends before it.
   const told = call.includes("-v") ? call.slice(0, call.indexOf("-v")) : call;
   throw new Error(`iscsi: iscsiadm ${told.join(" ")} ended with ${ended.code}: ${ended.said.trim()}`);
-}
-
-/** The multipath device that the disk is a path of, where there is one. */
-async function multipathOf(device: string): Promise<string> {
-  const disk = path.basename(device);
-  for (const name of await namesIn("/sys/block"))
-    if (name.startsWith("dm-") && (await isThere(`/sys/block/${name}/slaves/${disk}`))) return `/dev/${name}`;
-  return device;
-}
-
-async function takeDown(place: string, signal: AbortSignal): Promise<void> {
-  if ((await mountAt(place)) !== undefined) await unmountByProgram(place, mountMs, signal);
-  if ((await mountAt(place)) !== undefined) throw new Error(`"${place}" is still mounted`);
-  await gone(rmdir(place)); // never with what is in it
-}
-
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return await readdir(folder).catch((): string[] => []);
-}
-
-async function isThere(place: string): Promise<boolean> {
-  return await stat(place).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function gone(removing: Promise<void>): Promise<void> {
-  await removing.catch((cause: unknown) => {
-    if (!isMissing(cause)) throw cause;
-  });
 }
 
 function iscsiOf(source: VolumeSource): ISCSIVolumeSource | ISCSIPersistentVolumeSource | undefined {
