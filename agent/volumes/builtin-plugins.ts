@@ -2,6 +2,7 @@ import { secrets } from "#api/resources.ts";
 import type { ObjectReader } from "../last-known/object-reader.ts";
 import { agentFilePlugins, type AgentFilesPorts } from "./plugins/agent-files.ts";
 import { emptyDirPlugin } from "./plugins/empty-dir.ts";
+import { FcPlugin } from "./plugins/fc.ts";
 import { gitRepoPlugin } from "./plugins/git-repo.ts";
 import { hostPathPlugin } from "./plugins/host-path.ts";
 import { imagePlugin } from "./plugins/image.ts";
@@ -38,6 +39,7 @@ export function builtinPlugins(ports: BuiltinPorts): readonly VolumePlugin[] {
     new LocalPlugin(rootDir),
     nfsPlugin,
     new IscsiPlugin({ rootDir, secret, links: "/dev/disk/by-path" }),
+    new FcPlugin({ rootDir, links: "/dev/disk", sys: "/sys" }),
     gitRepoPlugin,
     imagePlugin,
     ...agentFilePlugins(ports),
