@@ -69,6 +69,8 @@ export interface AgentConfig {
   readonly systemReservedMemoryBytes: number;
   readonly containerLogMaxSizeBytes: number;
   readonly containerLogMaxFiles: number;
+  /** 0 for no limit. */
+  readonly streamIdleMs: number;
 }
 
 /** The agent's flags. */
@@ -383,6 +385,12 @@ export const flags: Flags<AgentConfig> = {
     parse: logFiles,
     default: "5",
     help: "log files kept of one container, the one being written included, also by Docker",
+  },
+  streamIdleMs: {
+    flag: "streaming-connection-idle-timeout",
+    parse: duration,
+    default: "4h",
+    help: "time without a byte after which an exec, attach or port-forward is cut, 0 for never",
   },
 };
 

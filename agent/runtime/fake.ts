@@ -52,6 +52,8 @@ interface FakeContainer {
   process: FakeProcess | undefined;
   oomKilled: boolean;
   readonly attached: Set<ProcessTee>;
+  /** Commands that run beside its own process, and end with it. */
+  readonly execs: Set<FakeProcess>;
 }
 
 interface ProcessTee {
@@ -258,6 +260,7 @@ export class FakeRuntime implements Runtime {
       process: undefined,
       oomKilled: false,
       attached: new Set(),
+      execs: new Set(),
     });
     this.#emit("container", podUid, id);
     return id;
@@ -429,6 +432,9 @@ export class FakeRuntime implements Runtime {
     return new PassThrough();
   }
 
+  /** It has no streaming server unless a test gives it one. */
+  streamingUrl: Runtime["streamingUrl"] = async () => undefined;
+
   async pullImage(
     image: string,
     { auth, progress }: PullOptions,
@@ -553,7 +559,8 @@ export class FakeRuntime implements Runtime {
     const process = startFakeProgram(command, this.#envOf(container), (ms, callback) =>
       this.#clock.after(ms, callback),
     );
-    void container.process?.exit.then(() => process.signal("KILL"));
+    container.execs.add(process);
+    void process.exit.then(() => container.execs.delete(process));
     return process;
   }
 
@@ -573,6 +580,7 @@ export class FakeRuntime implements Runtime {
   }
 
   #ended(container: FakeContainer, exitCode: number): void {
+    for (const process of container.execs) process.signal("KILL");
     const reason = container.oomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
     container.status = {
       ...container.status,

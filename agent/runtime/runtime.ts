@@ -61,6 +61,13 @@ export interface Runtime {
   /** A byte stream to `127.0.0.1:port` (or `[::1]`) inside the sandbox. */
   portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<import("node:stream").Duplex>;
 
+  /**
+   * Where the runtime serves these streams itself over SPDY/3.1 (CRI's streaming server), once: a client's connection
+   * can be handed on to it as it is.
+   * @returns undefined where it has no such server: then only the calls above lead to the streams.
+   */
+  streamingUrl(target: StreamTarget, signal: AbortSignal): Promise<string | undefined>;
+
   pullImage(image: string, options: PullOptions, signal: AbortSignal): Promise<{ readonly imageRef: string }>;
   /** undefined when it is not present. */
   imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined>;
@@ -315,6 +322,17 @@ export interface StreamOptions {
   readonly stderr: boolean;
   readonly tty: boolean;
 }
+
+/** What is to be streamed. */
+export type StreamTarget =
+  | ({
+      readonly action: "exec";
+      readonly id: string;
+      readonly command: readonly string[];
+    } & StreamOptions)
+  | ({ readonly action: "attach"; readonly id: string } & StreamOptions)
+  /** The ports are named by the client, stream by stream. */
+  | { readonly action: "portForward"; readonly sandboxId: string };
 
 /** The live streams of a process. Reading slowly slows the process; nothing is buffered without bound. */
 export interface ProcessStreams {

@@ -16,12 +16,13 @@ import { HttpError } from "./http-error.ts";
 import { type RoutePorts, send, serveRequest } from "./routes.ts";
 import { servingCertificate } from "./serving-certificate.ts";
 import { UsageReader } from "./stats.ts";
+import { defaultStreamLimits } from "./stream-limits.ts";
 import { serveUpgrade } from "./upgrades.ts";
 
 /** What of the agent's settings the server reads. `port` 0 is any free one. */
 export type ServerConfig = Pick<
   AgentConfig,
-  "rootDir" | "address" | "port" | "tlsCertFile" | "tlsPrivateKeyFile" | "clientCaFile"
+  "rootDir" | "address" | "port" | "tlsCertFile" | "tlsPrivateKeyFile" | "clientCaFile" | "streamIdleMs"
 >;
 
 /** What the server stands on. */
@@ -67,6 +68,7 @@ export async function startServer(
     rejectUnauthorized: false, // who has no certificate may have a token
   });
   const gate = new Gate(ports);
+  const limits = { ...defaultStreamLimits, idleMs: config.streamIdleMs };
   const routes: RoutePorts = { ...ports, rootDir: config.rootDir, usage: new UsageReader(ports.clock) };
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0; // logs are followed for hours
@@ -83,7 +85,7 @@ export async function startServer(
     ended.addEventListener("abort", () => socket.destroy(), { once: true });
     void answerUpgrade(request, socket, ports.log, async (url) => {
       await gate.check(request, url, ended);
-      await serveUpgrade(ports, url, request, socket, head, ended);
+      await serveUpgrade({ ...ports, limits }, url, request, socket, head, ended);
     });
   });
   await listen(server, config.port, config.address);
@@ -173,6 +175,8 @@ function reasonOf(status: number): string {
     403: "Forbidden",
     404: "Not Found",
     408: "Request Timeout",
+    429: "Too Many Requests",
+    502: "Bad Gateway",
   };
   return reasons[status] ?? "Internal Server Error";
 }

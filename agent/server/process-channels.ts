@@ -52,10 +52,16 @@ export function parseResize(text: string): { readonly width: number; readonly he
     const size: unknown = JSON.parse(text);
     if (typeof size !== "object" || size === null || !("Width" in size) || !("Height" in size))
       return undefined;
-    return { width: Number(size.Width), height: Number(size.Height) };
+    const { Width: width, Height: height } = size;
+    return isSize(width) && isSize(height) ? { width, height } : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The kernel's winsize has 16 bits for each. */
+function isSize(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 65_536;
 }
 
 /** Which streams a protocol must open for the options. */

@@ -42,6 +42,7 @@ t.test("the server answers those it knows, and only what they may", async (t) =>
       tlsCertFile: "",
       tlsPrivateKeyFile: "",
       clientCaFile: caFile,
+      streamIdleMs: 0,
     },
     {
       log: noLog,

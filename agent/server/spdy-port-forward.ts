@@ -1,10 +1,8 @@
 import type { Duplex } from "node:stream";
 import { SpdySession } from "#lib/spdy/session.ts";
 import type { SpdyStream } from "#lib/spdy/stream.ts";
+import type { StreamLimits } from "./stream-limits.ts";
 import { forwardPort, type OpenPort, parsePort } from "./port-forward.ts";
-
-/** How long the second stream of a pair may take. */
-const pairMs = 30_000;
 
 interface Pair {
   readonly streams: Map<string, SpdyStream>;
@@ -15,7 +13,12 @@ interface Pair {
  * Serves port-forward on a SPDY connection: every forwarded connection is a pair of streams, `error` and `data`,
  * with the same `requestID` and `port`. Resolves when the connection has ended.
  */
-export async function spdyPortForward(socket: Duplex, head: Buffer, openPort: OpenPort): Promise<void> {
+export async function spdyPortForward(
+  socket: Duplex,
+  head: Buffer,
+  openPort: OpenPort,
+  { openMs }: Pick<StreamLimits, "openMs">,
+): Promise<void> {
   const pairs = new Map<string, Pair>();
   const session = new SpdySession(
     socket,
@@ -47,9 +50,12 @@ export async function spdyPortForward(socket: Duplex, head: Buffer, openPort: Op
   );
   const newPair = (id: string): Pair => {
     const timer = setTimeout(() => {
-      for (const stream of pairs.get(id)?.streams.values() ?? []) stream.destroy();
+      const streams = pairs.get(id)?.streams;
       pairs.delete(id);
-    }, pairMs);
+      streams?.get("data")?.destroy();
+      streams?.get("error")?.end(`request ${id}: timed out waiting for streams`);
+      streams?.get("error")?.resume();
+    }, openMs);
     const pair = { streams: new Map<string, SpdyStream>(), cancel: () => clearTimeout(timer) };
     pairs.set(id, pair);
     return pair;

@@ -12,6 +12,7 @@ import {
   wantedStreams,
 } from "./process-channels.ts";
 import { HttpError } from "./http-error.ts";
+import type { StreamLimits } from "./stream-limits.ts";
 import { upgradeToSpdy } from "./spdy-upgrade.ts";
 
 /** Best first; v5 differs from v4 only over WebSocket. */
@@ -22,15 +23,13 @@ const protocols = [
   "v2.channel.k8s.io",
   "channel.k8s.io",
 ];
-/** How long the client may take to open the streams it announced. */
-const openMs = 30_000;
-
 /** Takes an exec or attach over SPDY/3.1: answers the upgrade and waits for the streams. */
 export async function spdyProcess(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
   options: StreamOptions,
+  { openMs }: Pick<StreamLimits, "openMs">,
 ): Promise<ProcessChannels> {
   const protocol = upgradeToSpdy(request, socket, protocols, "channel.k8s.io");
   const hasStatus = protocol.startsWith("v4") || protocol.startsWith("v5");

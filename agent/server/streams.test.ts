@@ -1,17 +1,10 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, request } from "node:http";
-import type { AddressInfo } from "node:net";
-import { Duplex } from "node:stream";
+import { type IncomingMessage, request } from "node:http";
 import t from "tap";
 import WebSocket from "ws";
-import { systemClock } from "#lib/clock.ts";
 import { connectSpdy } from "#lib/spdy/upgrade.ts";
-import type { AgentView } from "../model.ts";
-import { FakeRuntime } from "../runtime/fake.ts";
-import { fakeView } from "./fake-view.ts";
-import { HttpError } from "./http-error.ts";
 import { statusText } from "./process-channels.ts";
-import { serveUpgrade } from "./upgrades.ts";
+import { streamNode, textOf } from "./stream-node.ts";
 
 const execQuery = "command=sh&command=-c&input=1&output=1&error=1";
 const script = "cat; echo bad >&2; exit 3";
@@ -19,7 +12,7 @@ const exec = `/exec/default/web/main?${execQuery}&command=${encodeURIComponent(s
 
 for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
   t.test(`agent §2.3: exec over SPDY speaks ${protocol}`, async (t) => {
-    await using node = await testNode();
+    await using node = await streamNode();
     const { session, protocol: chosen } = await connectSpdy(
       `http://${node.host}${exec}`,
       [protocol],
@@ -30,7 +23,7 @@ for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
     const stdin = await session.open({ streamType: "stdin" });
     const stdout = await session.open({ streamType: "stdout" });
     const stderr = await session.open({ streamType: "stderr" });
-    const all = Promise.all([text(error), text(stdout), text(stderr)]);
+    const all = Promise.all([textOf(error), textOf(stdout), textOf(stderr)]);
     stdin.end("in and out");
     const [how, out, bad] = await all;
     t.equal(out, "in and out");
@@ -42,7 +35,7 @@ for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
 }
 
 t.test("a client without a protocol in common is refused", async (t) => {
-  await using node = await testNode();
+  await using node = await streamNode();
   await t.rejects(connectSpdy(`http://${node.host}${exec}`, ["v9.channel.k8s.io"], node.signal), /403/);
   await t.rejects(connectSpdy(`http://${node.host}/exec/default/gone/main?output=1`, [], node.signal), /404/);
   await t.rejects(connectSpdy(`http://${node.host}/exec/default/web/main?command=a`, [], node.signal), /400/);
@@ -50,7 +43,7 @@ t.test("a client without a protocol in common is refused", async (t) => {
 
 for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io"]) {
   t.test(`agent §2.3: exec over WebSocket speaks ${protocol}`, async (t) => {
-    await using node = await testNode();
+    await using node = await streamNode();
     const path = exec.replace(encodeURIComponent("cat; "), "");
     const socket = new WebSocket(`ws://${node.host}${protocol.startsWith("v5") ? exec : path}`, protocol);
     const base64 = protocol.includes("base64");
@@ -76,7 +69,7 @@ for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channe
 }
 
 t.test("agent §2.3: a WebSocket handshake that is none is answered 400, and the request ends", async (t) => {
-  await using node = await testNode();
+  await using node = await streamNode();
   const handshakes: readonly Readonly<Record<string, string>>[] = [
     { "sec-websocket-version": "13" },
     { "sec-websocket-version": "13", "sec-websocket-key": "short" },
@@ -95,7 +88,7 @@ t.test("agent §2.3: a WebSocket handshake that is none is answered 400, and the
 });
 
 t.test("agent §2.3: port-forward carries several connections over one session", async (t) => {
-  await using node = await testNode();
+  await using node = await streamNode();
   const path = `${node.host}/portForward/default/web`;
   const { session } = await connectSpdy(`http://${path}`, ["portforward.k8s.io"], node.signal);
   const talk = async (id: string, port: string): Promise<readonly [string, string]> => {
@@ -103,7 +96,7 @@ t.test("agent §2.3: port-forward carries several connections over one session",
     error.end();
     const data = await session.open({ streamType: "data", port, requestID: id });
     data.end(`hello ${id}`);
-    return [await text(data), await text(error)];
+    return [await textOf(data), await textOf(error)];
   };
   const [first, second, refused] = await Promise.all([talk("1", "8080"), talk("2", "8080"), talk("3", "81")]);
   t.same(first, ["hello 1", ""]);
@@ -114,7 +107,7 @@ t.test("agent §2.3: port-forward carries several connections over one session",
 });
 
 t.test("agent §2.3: port-forward over WebSocket channels names each port first", async (t) => {
-  await using node = await testNode();
+  await using node = await streamNode();
   const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=8080`, "v4.channel.k8s.io");
   const messages: Buffer[] = [];
   socket.on("message", (data: Buffer) => messages.push(data));
@@ -129,7 +122,7 @@ t.test("agent §2.3: port-forward over WebSocket channels names each port first"
 t.test(
   "agent §2.3: port-forward over WebSocket channels tells what went wrong before it closes",
   async (t) => {
-    await using node = await testNode();
+    await using node = await streamNode();
     const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=81`, "v4.channel.k8s.io");
     const errors: string[] = [];
     socket.on("message", (data: Buffer) => {
@@ -139,56 +132,3 @@ t.test(
     t.match(errors[1], /connection refused/);
   },
 );
-
-/** A node whose only Pod echoes on port 8080; it serves streams without TLS. */
-async function testNode(): Promise<
-  AsyncDisposable & { readonly host: string; readonly signal: AbortSignal }
-> {
-  const stop = new AbortController();
-  const runtime = new FakeRuntime(systemClock);
-  const awake = setInterval(() => {}, 1_000);
-  const view = await fakeView(runtime, "nc -ll -p 8080 -e /bin/cat", "/nowhere", stop.signal);
-  await listening(runtime, view, stop.signal);
-  const server = createServer();
-  const sockets = new Set<Duplex>();
-  server.on("upgrade", (request, socket, head) => {
-    sockets.add(socket);
-    const url = new URL(request.url ?? "", "http://node");
-    serveUpgrade({ view, runtime }, url, request, socket, head, stop.signal).catch((cause: unknown) => {
-      const status = cause instanceof HttpError ? cause.status : 500;
-      socket.end(`HTTP/1.1 ${status} no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
-    });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return {
-    host: `127.0.0.1:${port}`,
-    signal: stop.signal,
-    [Symbol.asyncDispose]: async () => {
-      stop.abort();
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await runtime.close();
-      clearInterval(awake);
-    },
-  };
-}
-
-/** A program that was started does not listen at once. */
-async function listening(runtime: FakeRuntime, view: AgentView, signal: AbortSignal): Promise<void> {
-  const sandboxId = view.podByName("default", "web")?.sandboxId ?? "";
-  const within = AbortSignal.any([signal, AbortSignal.timeout(30_000)]);
-  for (;;) {
-    const opened = await runtime.portForward(sandboxId, 8_080, within).catch(() => undefined);
-    opened?.destroy();
-    if (opened !== undefined) return;
-    await systemClock.sleep(1, within);
-  }
-}
-
-async function text(stream: Duplex): Promise<string> {
-  let all = "";
-  for await (const chunk of stream) all += String(chunk);
-  return all;
-}

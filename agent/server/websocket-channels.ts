@@ -22,6 +22,8 @@ export class WebSocketChannels {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     socket.on("message", (data) => this.#receive(toBuffer(data)));
+    // Channels are made in this turn; until then nothing may be read past them.
+    setImmediate(() => socket.resume());
     socket.on("error", () => {}); // "close" follows
     socket.on("close", () => {
       for (const reader of this.#readers.values()) if (!reader.destroyed) reader.push(null);

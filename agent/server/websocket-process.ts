@@ -3,6 +3,7 @@ import type { Duplex, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { StreamOptions } from "../runtime/runtime.ts";
 import { parseResize, plainStatusText, type ProcessChannels, statusText } from "./process-channels.ts";
+import type { StreamLimits } from "./stream-limits.ts";
 import { WebSocketChannels } from "./websocket-channels.ts";
 import { upgradeToWebSocket } from "./websocket-upgrade.ts";
 
@@ -21,14 +22,17 @@ export async function webSocketProcess(
   socket: Duplex,
   head: Buffer,
   options: StreamOptions,
+  limits: StreamLimits,
 ): Promise<ProcessChannels> {
-  const { webSocket, protocol } = await upgradeToWebSocket(request, socket, head, protocols);
+  const { webSocket, protocol } = await upgradeToWebSocket(request, socket, head, protocols, limits);
   const hasStatus = protocol.startsWith("v");
   const channels = new WebSocketChannels(webSocket, protocol);
   const stdin = options.stdin ? channels.readable(channel.stdin) : undefined;
   const stdout = options.stdout ? channels.writable(channel.stdout) : undefined;
   const stderr = options.stderr ? channels.writable(channel.stderr) : undefined;
   const error = channels.writable(channel.error);
+  // The first size of a terminal comes before its process has started.
+  const resizes = options.tty ? channels.readable(channel.resize) : undefined;
   channels.greet(options.stdout ? channel.stdout : options.stderr ? channel.stderr : channel.error);
   return {
     stdin,
@@ -36,7 +40,7 @@ export async function webSocketProcess(
     stderr,
     closed: channels.closed,
     onResize: (listener) => {
-      channels.readable(channel.resize).on("data", (message: Buffer) => {
+      resizes?.on("data", (message: Buffer) => {
         const size = parseResize(message.toString("utf8"));
         if (size !== undefined) listener(size);
       });

@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { HttpError } from "./http-error.ts";
+import { limitIdle, type StreamLimits } from "./stream-limits.ts";
 
 /** Largest message a client may send. kubectl sends 32 KiB. */
 const maxMessageBytes = 16 * 1024 * 1024;
@@ -28,6 +29,7 @@ export async function upgradeToWebSocket(
   socket: Duplex,
   head: Buffer,
   protocols: readonly string[],
+  limits: StreamLimits,
 ): Promise<{ readonly webSocket: WebSocket; readonly protocol: string }> {
   const offered = offeredSubprotocols(request);
   const protocol = offered.find((name) => protocols.includes(name)) ?? "";
@@ -50,6 +52,10 @@ export async function upgradeToWebSocket(
     reject(new HttpError(400, `bad handshake: ${cause.message}`, { cause })),
   );
   socket.once("close", () => reject(new HttpError(400, "the client left during the handshake")));
-  server.handleUpgrade(request, socket, head, resolve);
+  server.handleUpgrade(request, socket, head, (webSocket) => {
+    webSocket.pause(); // a client may send at once, before anybody listens
+    limitIdle(socket, limits);
+    resolve(webSocket);
+  });
   return { webSocket: await promise, protocol };
 }

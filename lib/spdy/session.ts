@@ -17,6 +17,8 @@ const maxUnreadBytes = 1024 * 1024;
 const maxUnsentReplyBytes = 64 * 1024;
 /** How long a peer that broke the protocol may take to read that it did. */
 const farewellMs = 1_000;
+/** How long a peer may keep its half of a connection that has ended. */
+const closingMs = 10_000;
 /** Streams open at one time: a browser behind a port-forward opens dozens. */
 const maxStreams = 1_024;
 /** Largest DATA frame sent. */
@@ -82,7 +84,14 @@ export class SpdySession {
   close(): void {
     if (this.#closing) return;
     this.#closing = true;
-    if (this.#socket.writable) this.#socket.end(formatGoAway(this.#lastPeerId));
+    const socket = this.#socket;
+    if (!socket.writable) return;
+    socket.end(formatGoAway(this.#lastPeerId), () => {
+      // A peer that has everything ends the connection too. Not at once: a reset could overtake what it has not read.
+      const timer = setTimeout(() => socket.destroy(), closingMs);
+      timer.unref();
+      socket.once("close", () => clearTimeout(timer));
+    });
   }
 
   /** Cuts the connection. */

@@ -11,6 +11,7 @@ import { systemClock } from "#lib/clock.ts";
 import type { AgentView } from "../../agent/model.ts";
 import { FakeRuntime } from "../../agent/runtime/fake.ts";
 import { fakeView } from "../../agent/server/fake-view.ts";
+import { defaultStreamLimits } from "../../agent/server/stream-limits.ts";
 import { serveUpgrade } from "../../agent/server/upgrades.ts";
 import { chooseKubectls } from "../support/kubectl.ts";
 
@@ -39,10 +40,12 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
     const action = url.pathname.split("/").at(-1)?.replace("portforward", "portForward");
     const container = action === "portForward" ? "" : "/main";
     url.pathname = `/${action}/default/web${container}`;
-    serveUpgrade({ view, runtime }, url, request, socket, head, signal).catch((cause: unknown) => {
-      console.error(cause);
-      socket.destroy();
-    });
+    serveUpgrade({ view, runtime, limits: defaultStreamLimits }, url, request, socket, head, signal).catch(
+      (cause: unknown) => {
+        console.error(cause);
+        socket.destroy();
+      },
+    );
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

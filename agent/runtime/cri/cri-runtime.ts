@@ -16,6 +16,7 @@ import type {
   SandboxConfig,
   SandboxStatus,
   StreamOptions,
+  StreamTarget,
 } from "../runtime.ts";
 import { RuntimeError } from "../runtime.ts";
 import { Channel } from "./channel.ts";
@@ -281,22 +282,30 @@ export class CriRuntime implements Runtime {
     options: StreamOptions & { readonly command: readonly string[] },
     signal: AbortSignal,
   ): Promise<ProcessStreams> {
-    const { command, ...streams } = oneOrMore(options);
-    const request = { containerId: id, cmd: command, ...streams };
-    const { url } = await this.#runtime<{ url: string }>("Exec", request, signal);
-    return await connectProcess(url, streams, signal);
+    const streams = oneOrMore(options);
+    return await connectProcess(await this.#execUrl(id, streams, signal), streams, signal);
   }
 
   async attach(id: string, options: StreamOptions, signal: AbortSignal): Promise<ProcessStreams> {
     const streams = oneOrMore(options);
-    const { url } = await this.#runtime<{ url: string }>("Attach", { containerId: id, ...streams }, signal);
-    return await connectProcess(url, streams, signal);
+    return await connectProcess(await this.#attachUrl(id, streams, signal), streams, signal);
   }
 
   async portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
-    const request = { podSandboxId: sandboxId, port: [port] };
-    const { url } = await this.#runtime<{ url: string }>("PortForward", request, signal);
-    return await connectPort(url, port, signal);
+    return await connectPort(await this.#portForwardUrl(sandboxId, [port], signal), port, signal);
+  }
+
+  async streamingUrl(target: StreamTarget, signal: AbortSignal): Promise<string> {
+    switch (target.action) {
+      case "exec":
+        return await this.#execUrl(target.id, oneOrMore(target), signal);
+      case "attach":
+        return await this.#attachUrl(target.id, oneOrMore(target), signal);
+      case "portForward":
+        return await this.#portForwardUrl(target.sandboxId, [], signal);
+      default:
+        return target satisfies never;
+    }
   }
 
   async pullImage(
@@ -359,6 +368,29 @@ export class CriRuntime implements Runtime {
 
   async close(): Promise<void> {
     this.#channel.close();
+  }
+
+  async #execUrl(
+    id: string,
+    { command, stdin, stdout, stderr, tty }: StreamOptions & { readonly command: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<string> {
+    const request = { containerId: id, cmd: command, stdin, stdout, stderr, tty };
+    return (await this.#runtime<{ url: string }>("Exec", request, signal)).url;
+  }
+
+  async #attachUrl(
+    id: string,
+    { stdin, stdout, stderr, tty }: StreamOptions,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const request = { containerId: id, stdin, stdout, stderr, tty };
+    return (await this.#runtime<{ url: string }>("Attach", request, signal)).url;
+  }
+
+  async #portForwardUrl(sandboxId: string, port: readonly number[], signal: AbortSignal): Promise<string> {
+    const request = { podSandboxId: sandboxId, port };
+    return (await this.#runtime<{ url: string }>("PortForward", request, signal)).url;
   }
 
   /** Names of images in containerd's configuration are its own: the built-in image goes under that name. */

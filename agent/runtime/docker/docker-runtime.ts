@@ -307,6 +307,9 @@ export class DockerRuntime implements Runtime {
     return await connectInNetns(`/proc/${info.State.Pid}/ns/net`, port, signal);
   }
 
+  /** Docker's streams have a form of its own. */
+  async streamingUrl(): Promise<undefined> {}
+
   async pullImage(
     image: string,
     { auth, progress: tell }: PullOptions,
