@@ -2,15 +2,37 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import t from "tap";
 import WebSocket from "ws";
+import { systemClock } from "#lib/clock.ts";
 import { connectSpdy } from "#lib/spdy/upgrade.ts";
+import { FakeRuntime } from "../runtime/fake.ts";
 import { statusText } from "./process-channels.ts";
+import { defaultStreamLimits } from "./stream-limits.ts";
 import { streamNode, textOf } from "./stream-node.ts";
+
+/** Remembers the sizes that its terminals were given. Its processes take a while to start. */
+class SizedRuntime extends FakeRuntime {
+  readonly sizes: string[] = [];
+
+  async until(count: number): Promise<void> {
+    const signal = AbortSignal.timeout(30_000);
+    while (this.sizes.length < count) await systemClock.sleep(5, signal);
+  }
+
+  override async exec(...args: Parameters<FakeRuntime["exec"]>): ReturnType<FakeRuntime["exec"]> {
+    await systemClock.sleep(100, AbortSignal.timeout(30_000));
+    const streams = await super.exec(...args);
+    return { ...streams, resize: async ({ width, height }) => void this.sizes.push(`${width}x${height}`) };
+  }
+}
 
 const execQuery = "command=sh&command=-c&input=1&output=1&error=1";
 const script = "cat; echo bad >&2; exit 3";
 const exec = `/exec/default/web/main?${execQuery}&command=${encodeURIComponent(script)}`;
 
-for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
+const spdyProtocols = ["v5", "v4", "v3", "v2", ""].map((version) =>
+  `${version}.channel.k8s.io`.replace(/^\./, ""),
+);
+for (const protocol of spdyProtocols) {
   t.test(`agent §2.3: exec over SPDY speaks ${protocol}`, async (t) => {
     await using node = await streamNode();
     const { session, protocol: chosen } = await connectSpdy(
@@ -28,7 +50,7 @@ for (const protocol of ["v4.channel.k8s.io", "v2.channel.k8s.io"]) {
     const [how, out, bad] = await all;
     t.equal(out, "in and out");
     t.equal(bad, "bad\n");
-    if (protocol.startsWith("v4")) t.equal(how, statusText({ state: "exited", code: 3 }));
+    if (/^v[45]/.test(protocol)) t.equal(how, statusText({ state: "exited", code: 3 }));
     else t.match(how, /exit status 3/);
     await session.closed;
   });
@@ -41,32 +63,83 @@ t.test("a client without a protocol in common is refused", async (t) => {
   await t.rejects(connectSpdy(`http://${node.host}/exec/default/web/main?command=a`, [], node.signal), /400/);
 });
 
-for (const protocol of ["v5.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io"]) {
-  t.test(`agent §2.3: exec over WebSocket speaks ${protocol}`, async (t) => {
-    await using node = await streamNode();
-    const path = exec.replace(encodeURIComponent("cat; "), "");
-    const socket = new WebSocket(`ws://${node.host}${protocol.startsWith("v5") ? exec : path}`, protocol);
-    const base64 = protocol.includes("base64");
-    const got: Record<number, string> = {};
-    socket.on("message", (data: Buffer) => {
-      const channel = base64 ? (data[0] ?? 0) - 48 : (data[0] ?? 0);
-      const body = data.subarray(1);
-      got[channel] =
-        (got[channel] ?? "") + (base64 ? Buffer.from(body.toString(), "base64") : body).toString();
-    });
-    await once(socket, "open");
-    t.equal(socket.protocol, protocol);
-    if (protocol.startsWith("v5")) {
-      socket.send(Buffer.from("\0typed"));
-      socket.send(Buffer.from([255, 0]));
-    }
-    await once(socket, "close");
-    t.equal(got[1] ?? "", protocol.startsWith("v5") ? "typed" : "");
-    t.equal(got[2], "bad\n");
-    if (protocol.startsWith("v")) t.match(got[3], /"ExitCode","message":"3"/);
-    else t.match(got[3], /exit status 3/);
-  });
+const webSocketProtocols = [
+  "v5.channel.k8s.io",
+  "v4.channel.k8s.io",
+  "v4.base64.channel.k8s.io",
+  "channel.k8s.io",
+  "base64.channel.k8s.io",
+  "",
+];
+for (const protocol of webSocketProtocols) {
+  t.test(
+    `agent §2.3: exec over WebSocket speaks ${protocol === "" ? "none by name" : protocol}`,
+    async (t) => {
+      await using node = await streamNode();
+      const path = exec.replace(encodeURIComponent("cat; "), "");
+      const url = `ws://${node.host}${protocol.startsWith("v5") ? exec : path}`;
+      const socket = new WebSocket(url, protocol === "" ? [] : protocol);
+      const base64 = protocol.includes("base64");
+      const got: Record<number, string> = {};
+      socket.on("message", (data: Buffer) => {
+        const channel = base64 ? (data[0] ?? 0) - 48 : (data[0] ?? 0);
+        const body = data.subarray(1);
+        got[channel] =
+          (got[channel] ?? "") + (base64 ? Buffer.from(body.toString(), "base64") : body).toString();
+      });
+      await once(socket, "open");
+      t.equal(socket.protocol, protocol);
+      if (protocol.startsWith("v5")) {
+        socket.send(Buffer.from("\0typed"));
+        socket.send(Buffer.from([255, 0]));
+      }
+      await once(socket, "close");
+      t.equal(got[1] ?? "", protocol.startsWith("v5") ? "typed" : "");
+      t.equal(got[2], "bad\n");
+      if (protocol.startsWith("v")) t.match(got[3], /"ExitCode","message":"3"/);
+      else t.match(got[3], /exit status 3/);
+    },
+  );
 }
+
+t.test("agent §2.3: the sizes of a terminal reach its process, and nonsense does not", async (t) => {
+  const runtime = new SizedRuntime(systemClock);
+  await using node = await streamNode(defaultStreamLimits, runtime);
+  const path = "/exec/default/web/main?command=cat&input=1&output=1&error=1&tty=1";
+  const sizes = [
+    '{"Width":80,"Height":24}',
+    "nonsense",
+    '{"Width":-1,"Height":24}',
+    '{"Width":70000,"Height":1}',
+    '{"Width":"7","Height":null}',
+    '{"Width":120,"Height":40}',
+  ];
+  const { session } = await connectSpdy(`http://${node.host}${path}`, ["v3.channel.k8s.io"], node.signal);
+  const error = await session.open({ streamType: "error" });
+  const stdin = await session.open({ streamType: "stdin" });
+  const stdout = await session.open({ streamType: "stdout" });
+  const resize = await session.open({ streamType: "resize" });
+  for (const size of sizes) resize.write(`${size}\n`); // as Go's encoder ends each
+  await runtime.until(2);
+  stdin.end();
+  await Promise.all([textOf(error), textOf(stdout)]);
+  await session.closed;
+  t.same(runtime.sizes, ["80x24", "120x40"], "SPDY");
+
+  runtime.sizes.length = 0;
+  const socket = new WebSocket(`ws://${node.host}${path}`, "v5.channel.k8s.io");
+  await once(socket, "open");
+  const closed = once(socket, "close");
+  for (const size of sizes) socket.send(Buffer.from(`\x04${size}`));
+  await runtime.until(2);
+  socket.send(Buffer.from([255, 0]));
+  await closed;
+  t.same(
+    runtime.sizes,
+    ["80x24", "120x40"],
+    "WebSocket: also those that came before the process had started",
+  );
+});
 
 t.test("agent §2.3: a WebSocket handshake that is none is answered 400, and the request ends", async (t) => {
   await using node = await streamNode();

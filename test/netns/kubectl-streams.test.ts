@@ -15,8 +15,8 @@ import { defaultStreamLimits } from "../../agent/server/stream-limits.ts";
 import { serveUpgrade } from "../../agent/server/upgrades.ts";
 import { chooseKubectls } from "../support/kubectl.ts";
 
-/** Those whose streams differ. */
-const wanted = (process.env["KUBECTLS"] ?? "1.27,1.29,1.30,1.31,1.33").split(",");
+/** From 1.29 on over WebSocket where it can be, from 1.31 on by default. */
+const wanted = (process.env["KUBECTLS"] ?? "1.27,1.28,1.29,1.30,1.31,1.32,1.33").split(",");
 const { chosen, missing } = chooseKubectls(wanted);
 const skip = chosen.length === 0 && `needs kubectl ${wanted.join(", ")}, or any other`;
 t.setTimeout(240_000);
@@ -40,12 +40,32 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
     const action = url.pathname.split("/").at(-1)?.replace("portforward", "portForward");
     const container = action === "portForward" ? "" : "/main";
     url.pathname = `/${action}/default/web${container}`;
-    serveUpgrade({ view, runtime, limits: defaultStreamLimits }, url, request, socket, head, signal).catch(
-      (cause: unknown) => {
-        console.error(cause);
-        socket.destroy();
-      },
-    );
+    const serve = async (): Promise<void> => {
+      if (action !== "attach") {
+        await serveUpgrade(
+          { view, runtime, limits: defaultStreamLimits },
+          url,
+          request,
+          socket,
+          head,
+          signal,
+        );
+        return;
+      }
+      // A container that speaks once somebody has joined it, and ends.
+      const speaking = new FakeRuntime(systemClock);
+      const ports = {
+        view: await fakeView(speaking, "sleep 1; echo hello; exit 0", "/nowhere", signal),
+        runtime: speaking,
+        limits: defaultStreamLimits,
+      };
+      await serveUpgrade(ports, url, request, socket, head, signal);
+      await speaking.close();
+    };
+    serve().catch((cause: unknown) => {
+      console.error(cause);
+      socket.destroy();
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -74,6 +94,12 @@ t.test("kubectl execs, attaches and forwards ports", { skip }, async (t) => {
     t.ok(copied.stdout === big, `${release}: and gives back what it was given`);
     const missing = await kubectl(["exec", "web", "-c", "main", "--", "nonsense"]);
     t.equal(missing.code, 127, `${release}: a command that is not there`);
+    const attached = await kubectl(["attach", "web", "-c", "main"]);
+    t.match(
+      attached,
+      { code: 0, stdout: "hello\n" },
+      `${release}: attach shows what is said, and ends with it`,
+    );
     t.equal(await forward(file, port), "echo", `${release}: port-forward carries bytes`);
     const protocol = Number(release.slice(2)) < 31 ? "SPDY" : "SPDY/3.1+portforward.k8s.io";
     t.equal(upgrades.at(-1), protocol, `${release}: without falling back`);
