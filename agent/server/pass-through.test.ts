@@ -5,7 +5,7 @@ import { systemClock } from "#lib/clock.ts";
 import { SpdySession } from "#lib/spdy/session.ts";
 import { connectSpdy } from "#lib/spdy/upgrade.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
-import type { StreamTarget } from "../runtime/runtime.ts";
+import { RuntimeError, type StreamTarget } from "../runtime/runtime.ts";
 import { statusText } from "./process-channels.ts";
 import { defaultStreamLimits } from "./stream-limits.ts";
 import { type StreamNode, streamNode, textOf } from "./stream-node.ts";
@@ -70,6 +70,15 @@ t.test("agent §2.3: what the runtime's streaming server refuses, the client is 
   const away = new StreamingRuntime(server, () => "http://127.0.0.1:1/");
   await using third = await streamNode(defaultStreamLimits, away);
   await t.rejects(connectSpdy(`http://${third.host}${exec}`, [], third.signal), /502.*streaming server/s);
+});
+
+t.test("agent §2.3: what the runtime has no more is not found", async (t) => {
+  const runtime = new FakeRuntime(systemClock);
+  runtime.streamingUrl = async () => {
+    throw new RuntimeError("not-found", "container is gone");
+  };
+  await using node = await streamNode(defaultStreamLimits, runtime);
+  await t.rejects(connectSpdy(`http://${node.host}${exec}`, [], node.signal), /404.*container is gone/s);
 });
 
 t.test("agent §2.3: port-forward is handed on, also when it is tunnelled through a WebSocket", async (t) => {

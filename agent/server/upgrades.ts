@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { createWebSocketStream } from "ws";
 import type { AgentView } from "../model.ts";
-import type { ProcessStreams, Runtime } from "../runtime/runtime.ts";
+import { type ProcessStreams, type Runtime, RuntimeError, type StreamTarget } from "../runtime/runtime.ts";
 import { HttpError } from "./http-error.ts";
 import { findContainer, findPod, parsePodPath } from "./pod-paths.ts";
 import { joinConnections, passThrough, upgradeServer } from "./pass-through.ts";
@@ -78,9 +78,9 @@ async function serveProcess(
   // A WebSocket is translated: the runtime's own speaks v4 at best, which cannot say that stdin has ended.
   const target =
     verb === "exec" ? { action: verb, id, command, ...options } : { action: verb, id, ...options };
-  const streamingUrl = isWebSocket(request) ? undefined : await runtime.streamingUrl(target, signal);
-  if (streamingUrl !== undefined) {
-    await passThrough(request, socket, head, streamingUrl, signal);
+  const handOnTo = isWebSocket(request) ? undefined : await streamingUrl(runtime, target, signal);
+  if (handOnTo !== undefined) {
+    await passThrough(request, socket, head, handOnTo, signal);
     return;
   }
   const start = (): Promise<ProcessStreams> =>
@@ -106,9 +106,9 @@ async function servePortForward(
   const openPort: OpenPort = (port) => runtime.portForward(sandboxId, port, signal);
   const target = { action: "portForward", sandboxId } as const;
   if (!isWebSocket(request)) {
-    const streamingUrl = await runtime.streamingUrl(target, signal);
-    if (streamingUrl !== undefined) {
-      await passThrough(request, socket, head, streamingUrl, signal);
+    const handOnTo = await streamingUrl(runtime, target, signal);
+    if (handOnTo !== undefined) {
+      await passThrough(request, socket, head, handOnTo, signal);
       return;
     }
     upgradeToSpdy(request, socket, [forwardProtocol], forwardProtocol);
@@ -127,10 +127,25 @@ async function servePortForward(
   // Messages are cut anywhere: together they are the bytes of a SPDY connection.
   const tunnel = createWebSocketStream(webSocket);
   tunnel.on("error", () => {}); // "close" follows
-  const streamingUrl = await runtime.streamingUrl(target, signal);
-  if (streamingUrl === undefined) await spdyPortForward(tunnel, Buffer.alloc(0), openPort, limits);
-  else await joinConnections(tunnel, (await upgradeServer(streamingUrl, [forwardProtocol], signal)).socket);
+  const handOnTo = await streamingUrl(runtime, target, signal);
+  if (handOnTo === undefined) await spdyPortForward(tunnel, Buffer.alloc(0), openPort, limits);
+  else await joinConnections(tunnel, (await upgradeServer(handOnTo, [forwardProtocol], signal)).socket);
   webSocket.close(1000);
+}
+
+/** @throws {HttpError} 404 when what is to be streamed has gone meanwhile. */
+async function streamingUrl(
+  runtime: Runtime,
+  target: StreamTarget,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return await runtime.streamingUrl(target, signal);
+  } catch (cause) {
+    if (cause instanceof RuntimeError && cause.code === "not-found")
+      throw new HttpError(404, cause.message, { cause });
+    throw cause;
+  }
 }
 
 /** @throws {HttpError} 400 in kubelet's words for what is no port. */

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
+import { readdir, realpath, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
@@ -38,6 +38,12 @@ t.test("Docker behaves as a runtime, and needs no image for its sandboxes", { sk
     logs: true,
   });
   await logRotation(t, runtime, path.join(dockerd.directory, "rotated"));
+  await lostLink(
+    t,
+    runtime,
+    () => DockerRuntime.connect(dockerd.endpoint, network, signal),
+    path.join(dockerd.directory, "linked"),
+  );
   t.same(network.attached, new Set(), "every sandbox gave its network back");
   await runtime.close();
 });
@@ -82,6 +88,32 @@ async function logRotation(t: Test, runtime: Runtime, logDirectory: string): Pro
       await runtime.removeSandbox(sandboxId, signal);
     },
   );
+}
+
+async function lostLink(
+  t: Test,
+  runtime: Runtime,
+  restarted: () => Promise<Runtime>,
+  logDirectory: string,
+): Promise<void> {
+  await t.test("LG1 LG4: a log whose link was not made is found by the next agent", async (t) => {
+    const signal = AbortSignal.timeout(60_000);
+    const { sandbox, container } = loggingPod(logDirectory, image);
+    const sandboxId = await runtime.runSandbox(sandbox, "", signal);
+    const id = await runtime.createContainer(sandboxId, container, sandbox, signal);
+    await runtime.startContainer(id, signal);
+    const link = path.join(logDirectory, container.logPath);
+    const file = await realpath(link);
+    await rm(link);
+    const next = await restarted();
+    const [status] = await next.listContainers({ podUid: sandbox.podUid }, signal);
+    t.equal(status?.logPath, link);
+    t.equal(await realpath(link), file);
+    await next.stopSandbox(sandboxId, signal);
+    await next.removeSandbox(sandboxId, signal);
+    t.equal(await realpath(link).catch(() => "gone"), "gone");
+    await next.close();
+  });
 }
 
 /** A network that only brings the loopback up. */

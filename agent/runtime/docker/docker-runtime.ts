@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
 import Docker, { type ContainerInspectInfo } from "dockerode";
@@ -65,6 +65,8 @@ export class DockerRuntime implements Runtime {
   readonly #oomScoreAdj: number = sandboxOomScore();
   /** Images do not change under their id: asked for once. */
   readonly #images = new Map<string, ImageStatus>();
+  /** Containers whose log has its link. */
+  readonly #linked = new Set<string>();
 
   private constructor(socketPath: string, network: PodNetwork, callMs: number, logs: LogLimits) {
     this.#docker = new Docker({ socketPath, timeout: callMs });
@@ -214,7 +216,7 @@ export class DockerRuntime implements Runtime {
     await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
     // Only a container that was started has a log file.
     const started = await this.#inspect(id, signal);
-    if (started !== undefined) await linkLog(started);
+    if (started !== undefined) await this.#linkLog(started);
   }
 
   async stopContainer(id: string, timeoutSeconds: number, signal: AbortSignal): Promise<void> {
@@ -225,6 +227,7 @@ export class DockerRuntime implements Runtime {
     const info = await this.#inspect(id, signal);
     if (info === undefined) return;
     await this.#remove(id, signal);
+    this.#linked.delete(id);
     const link = info.Config.Labels[dockerLabel.logPath] ?? "";
     if (link !== "") await rm(link, { force: true });
   }
@@ -241,6 +244,8 @@ export class DockerRuntime implements Runtime {
   async containerStatus(id: string, signal: AbortSignal): Promise<ContainerStatus | undefined> {
     const info = await this.#inspect(id, signal);
     if (info === undefined) return undefined;
+    // An agent that ended between the start and the link left a log that nobody would find.
+    if (info.State.Status !== "created") await this.#linkLog(info).catch(() => {});
     return containerFromDocker(info, await this.imageStatus(info.Image, signal));
   }
 
@@ -496,6 +501,18 @@ export class DockerRuntime implements Runtime {
     );
   }
 
+  /** Docker's own log file under the name that log shippers and `kubectl logs` look for. */
+  async #linkLog(info: ContainerInspectInfo): Promise<void> {
+    const link = info.Config.Labels[dockerLabel.logPath] ?? "";
+    if (link === "" || info.LogPath === "" || this.#linked.has(info.Id)) return;
+    if ((await readlink(link).catch(() => "")) !== info.LogPath) {
+      await mkdir(path.dirname(link), { recursive: true });
+      await rm(link, { force: true });
+      await symlink(info.LogPath, link);
+    }
+    this.#linked.add(info.Id);
+  }
+
   async #ask<T>(what: string, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     try {
@@ -535,15 +552,6 @@ function podOf(
     portMappings: [],
     annotations: {},
   };
-}
-
-/** Docker's own log file under the name that log shippers and `kubectl logs` look for. */
-async function linkLog(info: ContainerInspectInfo): Promise<void> {
-  const link = info.Config.Labels[dockerLabel.logPath] ?? "";
-  if (link === "" || info.LogPath === "") return;
-  await mkdir(path.dirname(link), { recursive: true });
-  await rm(link, { force: true });
-  await symlink(info.LogPath, link);
 }
 
 /** Docker wants the text of a seccomp profile, the Pod names its file. @throws {RuntimeError} `invalid` without it. */
