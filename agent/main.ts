@@ -26,6 +26,7 @@ import type { AgentConfig } from "./config.ts";
 import { type LocalDesk, localDesk } from "./explain/local-desk.ts";
 import { networkUpMs } from "./explain/network-up.ts";
 import { PodJournals } from "./explain/pod-journals.ts";
+import { tellStuck } from "./explain/tell-stuck.ts";
 import { serveHealth } from "./health-server.ts";
 import { collectImages } from "./images/collect-images.ts";
 import { CredentialPlugins } from "./images/credential-plugins.ts";
@@ -330,9 +331,10 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const view = agentView(context, table, () =>
     state.troubles.find((trouble) => /runtime is down/.test(trouble)),
   );
-  const desk = localDesk(context, table, () =>
-    podCache?.lastError === undefined ? undefined : errorText(podCache.lastError),
-  );
+  const desk = localDesk(context, table, {
+    runtime: () => (state.runtimeReady ? undefined : state.troubles[0]),
+    api: () => (podCache?.lastError === undefined ? undefined : errorText(podCache.lastError)),
+  });
   const room = (): NodeRoom => ({
     ...allocatable,
     pods: config.maxPods,
@@ -539,6 +541,16 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => keepNode(context, nodePorts, within),
       (within) => collectImages(context, () => [...table.entries.values()].map(({ pod }) => pod), within),
       (within) => rotateLogs(context, within),
+      (within) =>
+        tellStuck(
+          {
+            clock,
+            entries: () => table.entries.values(),
+            explain: (uid) => desk.explain(uid),
+            say: ({ pod }, message) => podEvent(context, pod, "Warning", "StuckTerminating", message),
+          },
+          within,
+        ),
       async () => {
         if (kernelLog !== undefined) await oomKills.run();
       },

@@ -6,12 +6,14 @@ import { planPod } from "../plan/pod-actions.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { memoryOf } from "../sync-pod.ts";
 
+/** What is away that the whole node stands on, in words; undefined while it is there. */
+export interface NodeTroubles {
+  readonly runtime: () => string | undefined;
+  readonly api: () => string | undefined;
+}
+
 /** Explains a Pod from what the agent knows of it now; asks neither the runtime nor the API, so it answers when both hang. */
-export function explainEntry(
-  context: AgentContext,
-  entry: PodEntry,
-  apiTrouble: string | undefined,
-): PodExplanation {
+export function explainEntry(context: AgentContext, entry: PodEntry, troubles: NodeTroubles): PodExplanation {
   const { clock, journals, prober, puller } = context;
   const pod = entry.withStatus();
   const journal = journals.of(entry.uid);
@@ -41,6 +43,7 @@ export function explainEntry(
       }),
     ),
     unwritten: journal.unwritten,
-    apiTrouble,
+    runtimeTrouble: troubles.runtime(),
+    apiTrouble: troubles.api(),
   });
 }

@@ -4,7 +4,7 @@ import { findPod, type PodFound, type PodNames, type PodWish } from "../plan/exp
 import type { PodExplanation } from "../plan/explain/pod-explanation.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import type { PodTable } from "../pod-table.ts";
-import { explainEntry } from "./explain-entry.ts";
+import { explainEntry, type NodeTroubles } from "./explain-entry.ts";
 import { type CutShort, restartNow } from "./restart-now.ts";
 
 /** What this machine's administrator may ask of the agent, over its local socket. */
@@ -16,12 +16,8 @@ export interface LocalDesk {
   restartNow(podUid: string, container: string | undefined): CutShort | undefined;
 }
 
-/** @param apiTrouble why the API cannot be reached; undefined while it can. */
-export function localDesk(
-  context: AgentContext,
-  table: PodTable,
-  apiTrouble: () => string | undefined,
-): LocalDesk {
+/** The desk of this agent. */
+export function localDesk(context: AgentContext, table: PodTable, troubles: NodeTroubles): LocalDesk {
   return {
     find: (wish) => {
       // The API knows a static Pod by its mirror's uid.
@@ -34,7 +30,7 @@ export function localDesk(
     },
     explain: (podUid) => {
       const entry = table.entries.get(podUid);
-      return entry && explainEntry(context, entry, apiTrouble());
+      return entry && explainEntry(context, entry, troubles);
     },
     restartNow: (podUid, container) => {
       const entry = table.entries.get(podUid);

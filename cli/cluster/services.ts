@@ -79,6 +79,7 @@ export function planServices(settings: UpSettings, machine: Machine): readonly S
         ...runtimeFlag,
         ...flag("root-dir", settings.rootDir),
         ...flag("cgroup-root", settings.cgroupRoot),
+        ...flag("control-socket", path.join(settings.runDir, "agent.sock")),
         // A cluster on a laptop should come up: keelson doctor warns about swap instead.
         ...flag("fail-swap-on", "false"),
         ...flag("pod-manifest-path", settings.podManifestPath),

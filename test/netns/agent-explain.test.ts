@@ -13,14 +13,11 @@ import { parseFlags } from "#lib/flags.ts";
 import { noLog } from "#lib/log.ts";
 import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
 import { flags } from "../../agent/config.ts";
-import { localRoutes } from "../../agent/explain/local-routes.ts";
-import { serveLocalSocket } from "../../agent/explain/local-socket.ts";
-import { runAgent } from "../../agent/main.ts";
 import { Channel } from "../../agent/runtime/cri/channel.ts";
 import { criCodec } from "../../agent/runtime/cri/codec.ts";
-import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
 import { keelson } from "../../cli/local/agent-fixture.ts";
+import { runAgentHere } from "../../cli/node/run-agent.ts";
 import { flags as controlFlags } from "../../control/config.ts";
 import { runControl } from "../../control/main.ts";
 import { testContainerd } from "../support/containerd.ts";
@@ -68,7 +65,6 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
   await using containerd = await testContainerd("explain");
   enterNetns(containerd.netns);
   const signal = AbortSignal.timeout(160_000);
-  const runtime = await CriRuntime.connect(containerd.endpoint, signal);
   const channel = new Channel(containerd.endpoint, criCodec());
   await importImage(channel, busyboxImage(), image, signal);
   channel.close();
@@ -106,22 +102,11 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
     `--container-logs-dir=${folder}/links`,
     `--cgroup-root=/${path.basename(folder)}`,
     `--control-socket=${socket}`,
+    `--container-runtime-endpoint=${containerd.endpoint}`,
     "--healthz-port=0",
     "--cluster-dns=10.96.0.10",
   ]);
-  const agent = runAgent(
-    config,
-    {
-      log: noLog,
-      clock: systemClock,
-      random: () => 0.5,
-      client: own,
-      runtime,
-      startLocalSocket: ({ controlSocket }, { desk }, within) =>
-        serveLocalSocket(controlSocket, localRoutes(desk), noLog, within),
-    },
-    stop.signal,
-  );
+  const agent = runAgentHere(config, own, noLog, stop.signal);
   agent.catch(() => undefined);
   const create = (pod: Pod): Promise<Pod> => admin.create(pods, pod, {}, signal);
   const remove = (name: string): Promise<unknown> =>
@@ -355,6 +340,5 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
   t.equal(existsSync(socket), false, "the socket goes with the agent");
   await own.close();
   await admin.close();
-  await runtime.close();
   await removeCgroup(await findCgroups(), `/${path.basename(folder)}`);
 });

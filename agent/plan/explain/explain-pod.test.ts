@@ -15,6 +15,7 @@ import {
 import { explainPod } from "./explain-pod.ts";
 import { explainText } from "./explain-text.ts";
 import { isoTimes } from "./iso-times.ts";
+import { stuckWords } from "./stuck-words.ts";
 import type { ExplainInput, Wait } from "./pod-explanation.ts";
 import type { PodStep, StepName } from "./pod-step.ts";
 
@@ -42,6 +43,7 @@ function input({ memory: some = {}, ...more }: Given = {}): ExplainInput {
     probes: new Map(),
     pulls: new Map(),
     unwritten: undefined,
+    runtimeTrouble: undefined,
     apiTrouble: undefined,
     plan: planPod(pod, runtime, memory, nowMs),
     ...more,
@@ -273,6 +275,53 @@ const cases: readonly {
     waits: [],
   },
   {
+    name: "a runtime that is away comes first",
+    given: {
+      runtimeTrouble: "container runtime is down: connect ENOENT",
+      errors: [
+        {
+          firstMs: nowMs - 9_000,
+          lastMs: nowMs - 3_000,
+          count: 9,
+          reason: "FailedSync",
+          message: "nobody answers",
+        },
+      ],
+    },
+    waits: [
+      { on: "the runtime", says: /is down: connect ENOENT; every Pod/ },
+      { on: "the next try of its step" },
+    ],
+  },
+  {
+    name: "a resize that waits for room says so",
+    given: {
+      pod: testPod(
+        {},
+        {
+          status: {
+            conditions: [
+              {
+                type: "PodResizePending",
+                status: "True",
+                reason: "Deferred",
+                message: "Node didn't have enough resource: cpu",
+                lastTransitionTime: "2026-01-01T11:59:00Z",
+              },
+            ],
+          },
+        },
+      ),
+    },
+    waits: [
+      {
+        on: "the resize",
+        sinceMs: nowMs - 60_000,
+        detail: "PodResizePending: Deferred: Node didn't have enough resource: cpu",
+      },
+    ],
+  },
+  {
     name: "a status that the API does not take is told",
     given: { unwritten: { sinceMs: nowMs - 7_000, message: "connect ECONNREFUSED" } },
     waits: [{ on: "the API", sinceMs: nowMs - 7_000, says: /connect ECONNREFUSED/ }],
@@ -374,6 +423,22 @@ t.test("explain: the text keeps to one line what others wrote, and counts errors
     ),
   );
   t.match(text, /11:59:59 {2}Unhealthy \(3 times since 11:58:30\): probe said: \[31mred\n/);
+});
+
+t.test("a Pod that should have ended names the step that holds it, once for each step", async (t) => {
+  const held = input({
+    pod: deleted(),
+    memory: { ...killing(-45_000), terminatingSinceMs: nowMs - 75_000 },
+    open: [open("stop container", 70_000, "web")],
+  });
+  const words = stuckWords(explainPod(held), held.pod, nowMs - 75_000);
+  t.match(words, {
+    step: "the runtime web",
+    message: /^the pod should have ended 45s ago and waits for the runtime of container web: .* hangs/,
+  });
+  t.equal(stuckWords(explainPod(held), held.pod, nowMs - 59_000), undefined, "it is in time");
+  const free = { ...explainPod(held), waits: [] };
+  t.equal(stuckWords(free, held.pod, nowMs - 75_000), undefined, "nothing holds it");
 });
 
 t.test("explain: programs get times as RFC 3339", async (t) => {

@@ -83,6 +83,7 @@ function waitsOf(input: ExplainInput): readonly Wait[] {
   const isEnding = mustStop(input.pod, input.memory);
   const own = isEnding ? endWaits(input) : runWaits(input);
   const waits: Wait[] = [
+    ...(input.runtimeTrouble === undefined ? [] : [away(input.runtimeTrouble)]),
     ...own,
     ...calls.filter((call) => !own.some(({ sinceMs }) => sinceMs === call.sinceMs)),
   ];
@@ -95,6 +96,10 @@ function waitsOf(input: ExplainInput): readonly Wait[] {
   else if (apiTrouble !== undefined)
     waits.push({ on: "the API", detail: `it is away, so news of the Pod may be missing: ${apiTrouble}` });
   return waits;
+}
+
+function away(trouble: string): Wait {
+  return { on: "the runtime", detail: `${trouble}; every Pod of the node is looked at when it is back` };
 }
 
 function isSlow({ what, startMs }: PodStep, nowMs: number): boolean {

@@ -109,6 +109,8 @@ export interface ExplainInput {
   readonly pulls: ReadonlyMap<string, PullStory>;
   /** The API has not taken the Pod's status. */
   readonly unwritten: { readonly sinceMs: number; readonly message: string } | undefined;
+  /** Why the runtime cannot be used; undefined while it can. */
+  readonly runtimeTrouble: string | undefined;
   /** Why the API cannot be reached; undefined while it can. */
   readonly apiTrouble: string | undefined;
 }

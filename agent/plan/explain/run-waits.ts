@@ -11,7 +11,7 @@ const recentMs = 15_000;
 
 /** What a Pod that is to run waits for, in the order in which it would be met. */
 export function runWaits(input: ExplainInput): readonly Wait[] {
-  return [...podWaits(input), ...startWaits(input), ...gateWaits(input.pod)];
+  return [...podWaits(input), ...startWaits(input), ...gateWaits(input.pod), ...resizeWaits(input.pod)];
 }
 
 function podWaits(input: ExplainInput): readonly Wait[] {
@@ -160,6 +160,16 @@ export function probeWords(probe: ProbeStory): string {
   const needed = last === "success" ? successThreshold : failureThreshold;
   const threshold = needed > 1 && streak < needed ? `, ${needed} count as one` : "";
   return `${verb} ${countWords(streak, "time")} in a row${threshold}${last === "failure" && message !== "" ? `: ${message.trim()}` : ""}`;
+}
+
+function resizeWaits(pod: Pod): readonly Wait[] {
+  return (pod.status?.conditions ?? [])
+    .filter(({ type, status }) => /^PodResize(Pending|InProgress)$/.test(type) && status === "True")
+    .map(({ type, reason = "", message = "", lastTransitionTime }) => ({
+      on: "the resize",
+      detail: [type, reason, message].filter((word) => word !== "").join(": "),
+      ...(lastTransitionTime === undefined ? {} : { sinceMs: Date.parse(lastTransitionTime) }),
+    }));
 }
 
 function gateWaits(pod: Pod): readonly Wait[] {
