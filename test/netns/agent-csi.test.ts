@@ -192,7 +192,7 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 180_00
       { nodeID: "node-id-1", allocatable: { count: 9 } },
     );
     t.match(metadata?.ownerReferences, [{ kind: "Node", name: "node-a" }]);
-    t.same(driver.registrations, [""]);
+    await until("the driver is told", () => driver.registrations[0] === "");
   });
 
   const inline = { csi: { driver: plain, volumeAttributes: { a: "b" } } };

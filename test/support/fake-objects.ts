@@ -20,8 +20,9 @@ export class FakeObjects implements Transport {
   }
 
   async send(request: ApiRequest): Promise<ApiResponse> {
-    const { method, path } = request;
-    this.requests.push(`${method} ${path}`);
+    const { method } = request;
+    const path = method === "PATCH" ? request.path.replace(/\/status$/, "") : request.path;
+    this.requests.push(`${method} ${request.path}`);
     const sent = typeof request.body === "string" ? (JSON.parse(request.body) as Fields) : {};
     const before = this.objects.get(path);
     if (method === "POST" && path.endsWith("/token")) {

@@ -1,6 +1,6 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { readIfThere } from "#lib/read-if-there.ts";
+import { isMissing, readIfThere } from "#lib/read-if-there.ts";
 import { writeFileAtomically } from "#lib/write-file.ts";
 
 /** What the agent has to know of a volume to take it down, in the kubelet's file of it. */
@@ -14,6 +14,8 @@ export interface VolData {
 }
 
 const fileName = "vol_data.json";
+/** The file, and the one of which it is made. @see lib/write-file.ts */
+const ours = /^(vol_data\.json|\.vol_data\.json\.[0-9a-f]{8})$/;
 
 /** Writes `vol_data.json` as the kubelet does: one line, keys in their order. The directory is there. */
 export async function saveVolData(directory: string, data: VolData): Promise<void> {
@@ -58,6 +60,11 @@ export async function readVolData(directory: string): Promise<VolData | undefine
   return { ...fields, driverName, volumeHandle };
 }
 
+/** Removes the file, and what a writer that was killed has left beside it. */
 export async function removeVolData(directory: string): Promise<void> {
-  await rm(path.join(directory, fileName), { force: true });
+  const names = await readdir(directory).catch((cause: unknown) => {
+    if (isMissing(cause)) return [];
+    throw cause;
+  });
+  for (const name of names) if (ours.test(name)) await rm(path.join(directory, name), { force: true });
 }
