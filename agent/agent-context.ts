@@ -17,6 +17,7 @@ import type { Allocations } from "./resources/allocations.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { ObjectRefs } from "./volumes/object-refs.ts";
 import type { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
+import type { VolumeReadings } from "./volumes/volume-readings.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
 /** What the steps of a Pod use, put together once by main.ts. */
@@ -34,6 +35,7 @@ export interface AgentContext {
   readonly allocations: Allocations;
   readonly tokens: ServiceAccountTokens;
   readonly volumes: Volumes;
+  readonly volumeReadings: VolumeReadings;
   readonly puller: ImagePuller;
   readonly pullRecords: PullRecords;
   readonly plugins: CredentialPlugins;

@@ -40,7 +40,7 @@ export function agentView(
 }
 
 function agentPod(context: AgentContext, entry: PodEntry): AgentPod {
-  const { config, node, cgroupDriver, volumes } = context;
+  const { config, node, cgroupDriver, volumeReadings } = context;
   const pod = entry.withStatus();
   const sandbox = newestSandbox(entry.runtime);
   const ready = sandbox?.state === "ready" ? sandbox : undefined;
@@ -75,7 +75,7 @@ function agentPod(context: AgentContext, entry: PodEntry): AgentPod {
     logDirectory: logDirectoryOf(context, entry),
     cgroup: config.cgroupsPerQos ? podCgroup(pod, cgroupDriver, config.cgroupRoot) : "",
     containers: new Map(containers),
-    volumePaths: new Map([...volumes.of(entry.uid)].map(([name, { mounted }]) => [name, mounted.hostPath])),
+    volumes: volumeReadings.of(entry.uid),
   };
 }
 

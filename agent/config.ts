@@ -47,6 +47,8 @@ export interface AgentConfig {
   readonly failSwapOn: boolean;
   readonly nodeStatusMs: number;
   readonly syncMs: number;
+  /** 0 for never. */
+  readonly volumeStatsMs: number;
   readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
   readonly registryPullQps: number;
@@ -269,6 +271,12 @@ export const flags: Flags<AgentConfig> = {
     parse: duration,
     default: "60s",
     help: "time between two full passes over all Pods",
+  },
+  volumeStatsMs: {
+    flag: "volume-stats-agg-period",
+    parse: duration,
+    default: "1m",
+    help: "time between two readings of a volume's size, 0s for none",
   },
   serializeImagePulls: {
     flag: "serialize-image-pulls",

@@ -33,7 +33,7 @@ import { CredentialPlugins } from "./images/credential-plugins.ts";
 import { ImagePuller } from "./images/image-puller.ts";
 import { PullRecords, recordFolder } from "./images/pull-records.ts";
 import { type Knowledge, PodCache } from "./last-known/pod-cache.ts";
-import { agentMetrics, type AgentMetrics } from "./metrics.ts";
+import { agentMetrics, type AgentMetrics, tellVolumeSizes } from "./metrics.ts";
 import type { AgentView } from "./model.ts";
 import { enforcesAppArmor } from "./observe/apparmor.ts";
 import { localAddresses, lowestOomScoreAdj, readNodeFacts, readNodeUse } from "./observe/node-facts.ts";
@@ -65,8 +65,10 @@ import { CsiNodeNotes } from "./volumes/csi/csi-node-notes.ts";
 import { CsiObjects } from "./volumes/csi/csi-objects.ts";
 import { CsiPlugin } from "./volumes/csi/csi-plugin.ts";
 import { NotesWhenReached } from "./volumes/csi/notes-when-reached.ts";
+import { growVolumes } from "./volumes/grow-volumes.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
 import { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
+import { VolumeReadings } from "./volumes/volume-readings.ts";
 import { Volumes } from "./volumes/volumes.ts";
 
 /** What the server on 10250 is given. */
@@ -257,6 +259,18 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     changed: (uid) => dirty.add(uid),
   });
   await volumes.start();
+  const volumeReadings = new VolumeReadings({
+    clock,
+    log,
+    volumes: () => volumes.all(),
+    periodMs: config.volumeStatsMs,
+    changed: (readings) => tellVolumeSizes(metrics, readings),
+    abnormal: (uid, volume, message) => {
+      const pod = table.entries.get(uid)?.pod;
+      if (pod !== undefined)
+        podEvent(context, pod, "Warning", "VolumeConditionAbnormal", `Volume ${volume}: ${message}`);
+    },
+  });
   const probeResults = await ProbeResults.open(path.join(config.rootDir, "probe-results.json"), log);
   const pullRecords = await PullRecords.open({
     store: recordFolder(config.rootDir),
@@ -279,6 +293,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     allocations: await Allocations.open(path.join(config.rootDir, "allocated-resources.json"), log),
     tokens,
     volumes,
+    volumeReadings,
     puller: new ImagePuller(
       runtime,
       clock,
@@ -489,6 +504,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       `The API server could not be reached when the node started: ${left.pods.length} pods were run as they were last known.`,
     );
   };
+  const growPorts = {
+    client,
+    nodeName,
+    clock,
+    log,
+    volumes: () => volumes.all(),
+    event: (uid: string, type: "Normal" | "Warning", reason: string, message: string): void => {
+      const pod = table.entries.get(uid)?.pod;
+      if (pod !== undefined) podEvent(context, pod, type, reason, message);
+    },
+  };
   const pluginPorts = {
     handlers: { CSIPlugin: csiDrivers },
     clock,
@@ -540,6 +566,8 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       (within) => lastKnown.run(knowledge, within),
       (within) => keepNode(context, nodePorts, within),
       (within) => collectImages(context, () => [...table.entries.values()].map(({ pod }) => pod), within),
+      (within) => volumeReadings.run(within),
+      (within) => growVolumes(growPorts, within),
       (within) => rotateLogs(context, within),
       (within) =>
         tellStuck(

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { VolumeReading } from "./volumes/volume-readings.ts";
 
 /** Every metric of the agent, under the kubelet's names where it has one. */
 export interface AgentMetrics {
@@ -12,12 +13,33 @@ export interface AgentMetrics {
   readonly statusWriteSeconds: Histogram;
   readonly relistSeconds: Histogram;
   readonly oomKills: Counter<"victim">;
+  readonly volumes: VolumeGauges;
+}
+
+type VolumeGauge = Gauge<"namespace" | "persistentvolumeclaim">;
+
+/** Sizes of volumes that came by a claim. */
+export interface VolumeGauges {
+  readonly capacityBytes: VolumeGauge;
+  readonly availableBytes: VolumeGauge;
+  readonly usedBytes: VolumeGauge;
+  readonly inodes: VolumeGauge;
+  readonly inodesFree: VolumeGauge;
+  readonly inodesUsed: VolumeGauge;
+  readonly abnormal: VolumeGauge;
 }
 
 /** A registry of its own for each agent: several run in one process in tests. */
 export function agentMetrics(): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];
+  const volumeGauge = (name: string, help: string): VolumeGauge =>
+    new Gauge({
+      name: `kubelet_volume_stats_${name}`,
+      help,
+      labelNames: ["namespace", "persistentvolumeclaim"],
+      registers,
+    });
   const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
   return {
     registry,
@@ -74,5 +96,41 @@ export function agentMetrics(): AgentMetrics {
       labelNames: ["victim"],
       registers,
     }),
+    volumes: {
+      capacityBytes: volumeGauge("capacity_bytes", "Capacity in bytes of the volume"),
+      availableBytes: volumeGauge("available_bytes", "Number of available bytes in the volume"),
+      usedBytes: volumeGauge("used_bytes", "Number of used bytes in the volume"),
+      inodes: volumeGauge("inodes", "Maximum number of inodes in the volume"),
+      inodesFree: volumeGauge("inodes_free", "Number of free inodes in the volume"),
+      inodesUsed: volumeGauge("inodes_used", "Number of used inodes in the volume"),
+      abnormal: volumeGauge(
+        "health_status_abnormal",
+        "Abnormal volume health status. The count is either 1 or 0. 1 indicates the volume is unhealthy, 0 indicates volume is healthy",
+      ),
+    },
   };
 }
+
+/** Shows these sizes and no others. Pods that share a claim have one size. */
+export function tellVolumeSizes({ volumes }: AgentMetrics, readings: readonly VolumeReading[]): void {
+  for (const gauge of Object.values<VolumeGauge>({ ...volumes })) gauge.reset();
+  for (const { claim, stats } of readings) {
+    if (claim === undefined) continue;
+    const labels = { namespace: claim.namespace, persistentvolumeclaim: claim.name };
+    const { condition, ...sizes } = stats;
+    for (const name of sizeNames) {
+      const value = sizes[name];
+      if (value !== undefined) volumes[name].set(labels, value);
+    }
+    if (condition !== undefined) volumes.abnormal.set(labels, condition.abnormal ? 1 : 0);
+  }
+}
+
+const sizeNames = [
+  "capacityBytes",
+  "availableBytes",
+  "usedBytes",
+  "inodes",
+  "inodesFree",
+  "inodesUsed",
+] as const;

@@ -1,6 +1,7 @@
 import type { Pod } from "#api/generated/kubernetes.ts";
 import type { Resources } from "./plan/allocation.ts";
 import type { ContainerStatus, SandboxStatus } from "./runtime/runtime.ts";
+import type { VolumeReading } from "./volumes/volume-readings.ts";
 
 /**
  * What the agent knows and hands out to its server (port 10250) and to `status`.
@@ -34,8 +35,8 @@ export interface AgentPod {
   readonly cgroup: string;
   /** Newest container of each name in the Pod's spec that has run at all. */
   readonly containers: ReadonlyMap<string, AgentContainer>;
-  /** Directories of the Pod's volumes, by volume name. */
-  readonly volumePaths: ReadonlyMap<string, string>;
+  /** What was last read of its volumes. */
+  readonly volumes: readonly VolumeReading[];
 }
 
 /** One container of a Pod by name. */

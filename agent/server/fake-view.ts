@@ -83,7 +83,7 @@ export async function fakeView(
     logDirectory,
     cgroup: "",
     containers: new Map([["main", container]]),
-    volumePaths: new Map(),
+    volumes: [],
   };
   return {
     nodeName: "node-1",

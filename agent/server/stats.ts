@@ -3,6 +3,7 @@ import path from "node:path";
 import { type CgroupMounts, findCgroups } from "#linux/cgroup.ts";
 import type { Clock } from "#lib/clock.ts";
 import type { AgentPod, AgentView } from "../model.ts";
+import type { VolumeReading } from "../volumes/volume-readings.ts";
 import { containerCgroups } from "../resources/container-cgroup.ts";
 
 /** What a cgroup used. */
@@ -147,6 +148,7 @@ export async function statsSummary(
       },
       startTime: pod.pod.status?.startTime ?? null,
       ...(usage === undefined ? {} : usageJson(usage)),
+      volume: pod.volumes.map(volumeJson),
       containers: containers.map((container) => ({
         name: container.name,
         startTime: new Date(container.startedAtMs).toISOString(),
@@ -209,6 +211,17 @@ function usageJson(usage: Usage, totalBytes?: number): object {
       usageBytes: usage.memoryBytes,
       workingSetBytes: usage.workingSetBytes,
     },
+  };
+}
+
+function volumeJson({ volume, claim, timeMs, stats }: VolumeReading): object {
+  const { condition, ...sizes } = stats;
+  return {
+    time: new Date(timeMs).toISOString(),
+    ...sizes,
+    name: volume,
+    ...(claim === undefined ? {} : { pvcRef: { name: claim.name, namespace: claim.namespace } }),
+    ...(condition === undefined ? {} : { volumeHealthStats: { abnormal: condition.abnormal } }),
   };
 }
 

@@ -63,6 +63,19 @@ export interface VolumeStats {
   readonly inodes?: number;
   readonly inodesFree?: number;
   readonly inodesUsed?: number;
+  /** What its driver says of its health; missing where nobody does. */
+  readonly condition?: { readonly abnormal: boolean; readonly message: string };
+}
+
+/** A PersistentVolume in use that has become larger. */
+export interface GrowthRequest {
+  /** As it is now. */
+  readonly volume: PersistentVolume;
+  readonly place: VolumePlace;
+  readonly mounted: MountedVolume;
+  readonly isBlock: boolean;
+  /** What it is to hold. */
+  readonly bytes: number;
 }
 
 /** One kind of volume. Every call is idempotent and may be cut off by its signal at any `await`. */
@@ -85,7 +98,12 @@ export interface VolumePlugin {
   setUp(request: VolumeRequest, signal: AbortSignal): Promise<MountedVolume>;
   /** Undoes `setUp`, also of an earlier run of the agent and without the Pod's spec. Leaves no directory behind. */
   tearDown(place: VolumePlace, signal: AbortSignal): Promise<void>;
-  /** No such method: what statfs(2) says of the directory. */
+  /**
+   * Brings what the Pods see to the new size. No such method: the node has no part in it.
+   * @returns false when the node has no part in it for this volume.
+   */
+  grow?(request: GrowthRequest, signal: AbortSignal): Promise<boolean>;
+  /** No such method: what the kernel says of the directory or device. undefined where there is nothing to say. */
   stats?(place: VolumePlace, mounted: MountedVolume, signal: AbortSignal): Promise<VolumeStats | undefined>;
 }
 

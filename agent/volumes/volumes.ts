@@ -54,6 +54,9 @@ export interface KnownVolume {
   readonly source: VolumeSource;
   readonly place: VolumePlace;
   readonly mounted: MountedVolume;
+  /** It is a device, not files. */
+  readonly isBlock: boolean;
+  readonly readOnly: boolean;
 }
 
 interface Job {
@@ -112,6 +115,11 @@ export class Volumes {
   /** The volumes of a Pod that are set up, by their names in the Pod. */
   of(podUid: string): ReadonlyMap<string, KnownVolume> {
     return this.#known.get(podUid) ?? new Map<string, KnownVolume>();
+  }
+
+  /** The same of every Pod. */
+  all(): Iterable<readonly [string, ReadonlyMap<string, KnownVolume>]> {
+    return this.#known;
   }
 
   /**
@@ -286,7 +294,9 @@ export class Volumes {
       });
     const devicePath = await this.#attached(plugin, request, signal);
     try {
-      return { plugin, source, place, mounted: await plugin.setUp({ ...request, devicePath }, signal) };
+      const mounted = await plugin.setUp({ ...request, devicePath }, signal);
+      const { isBlock, readOnly } = request;
+      return { plugin, source, place, mounted, isBlock, readOnly };
     } catch (cause) {
       const usual = used.isBlock ? "MapVolume.SetUpDevice" : "MountVolume.SetUp";
       const operation = cause instanceof VolumeError ? cause.operation : usual;

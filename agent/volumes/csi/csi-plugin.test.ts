@@ -11,6 +11,9 @@ import { type CsiDriverOptions, TestCsiDriver } from "../../../test/support/csi-
 import { FakeObjects } from "../../../test/support/fake-objects.ts";
 import { until } from "../../agent-fixture.ts";
 import { volumeFaultMessages } from "../../plan/volume-faults.ts";
+import { agentMetrics, tellVolumeSizes } from "../../metrics.ts";
+import { growPass } from "../grow-volumes.ts";
+import { VolumeReadings } from "../volume-readings.ts";
 import { ServiceAccountTokens } from "../service-account-tokens.ts";
 import { Volumes } from "../volumes.ts";
 import { CsiDrivers } from "./csi-drivers.ts";
@@ -547,6 +550,21 @@ t.test(
   },
 );
 
+t.test("VO15: what a killed agent left half written does not keep a volume", async (t) => {
+  await using node = await TestNode.start();
+  node.object({ attachRequired: false });
+  node.claim();
+  t.same(await node.setUp(claimed("u1")), []);
+  const global = path.dirname(globalMountPath(node.rootDir, name, "h1"));
+  for (const place of [global, path.dirname(node.mount("u1"))])
+    await writeFile(`${place}/.vol_data.json.0a1b2c3d`, "{");
+  await node.volumes.remove("u1", signal);
+  t.same(
+    (await node.left()).filter((file) => /u1|vol_data|globalmount/.test(file)),
+    [],
+  );
+});
+
 t.test("VO15: a vol_data.json that makes no sense keeps the volume and says which file it is", async (t) => {
   await using node = await TestNode.start();
   const place = path.dirname(node.mount("u1"));
@@ -560,6 +578,137 @@ t.test("VO15: a vol_data.json that makes no sense keeps the volume and says whic
     );
     t.ok((await stat(place)).isDirectory());
   }
+});
+
+t.test(
+  "VO17: a driver's numbers and its word on the volume's health are told; others have none",
+  async (t) => {
+    const { stageUnstage, volumeStats, volumeCondition } = nodeCapability;
+    await using node = await TestNode.start({ capabilities: [stageUnstage, volumeStats, volumeCondition] });
+    const { driver } = node;
+    node.object({ attachRequired: false });
+    node.claim();
+    t.same(await node.setUp(claimed("u1")), []);
+    const events: string[] = [];
+    const metrics = agentMetrics();
+    const readings = new VolumeReadings({
+      clock: node.clock,
+      log: noLog,
+      volumes: () => node.volumes.all(),
+      periodMs: 60_000,
+      changed: (all) => tellVolumeSizes(metrics, all),
+      abnormal: (...words) => events.push(words.join(" ")),
+    });
+    driver.condition = { abnormal: true, message: "the disk is worn" };
+    await readings.pass(signal);
+    t.match(readings.of("u1"), [
+      {
+        volume: "data",
+        claim: { namespace: "d", name: "c" },
+        stats: {
+          capacityBytes: 4_096_000,
+          usedBytes: 1_024_000,
+          availableBytes: 3_072_000,
+          inodes: 100,
+          inodesUsed: 7,
+          inodesFree: 93,
+        },
+      },
+    ]);
+    t.same(events, ["u1 data the disk is worn"]);
+    const text = await metrics.registry.metrics();
+    for (const line of [
+      'kubelet_volume_stats_capacity_bytes{namespace="d",persistentvolumeclaim="c"} 4096000',
+      'kubelet_volume_stats_inodes_used{namespace="d",persistentvolumeclaim="c"} 7',
+      'kubelet_volume_stats_health_status_abnormal{namespace="d",persistentvolumeclaim="c"} 1',
+    ])
+      t.ok(text.includes(`${line}\n`), line);
+    await node.clock.advance(61_000);
+    await readings.pass(signal);
+    t.equal(events.length, 1, "told once for as long as it is the same");
+    driver.condition = { abnormal: false, message: "" };
+    await node.clock.advance(61_000);
+    await readings.pass(signal);
+    t.match(
+      await metrics.registry.metrics(),
+      /health_status_abnormal\{namespace="d",persistentvolumeclaim="c"\} 0/,
+    );
+    await node.volumes.remove("u1", signal);
+    await readings.pass(signal);
+    t.same(readings.of("u1"), []);
+    t.notMatch(await metrics.registry.metrics(), /persistentvolumeclaim="c"/);
+
+    await using silent = await TestNode.start();
+    silent.object({ attachRequired: false });
+    silent.claim();
+    t.same(await silent.setUp(claimed("u1")), []);
+    const known = silent.volumes.of("u1").get("data");
+    t.equal(known && (await known.plugin.stats?.(known.place, known.mounted, signal)), undefined);
+  },
+);
+
+t.test("VO15: a claim that has grown is grown on the node, and its status and the Pod tell so", async (t) => {
+  const { stageUnstage, expand } = nodeCapability;
+  await using node = await TestNode.start({ capabilities: [stageUnstage, expand] });
+  const { api, driver } = node;
+  node.object({ attachRequired: false });
+  const claims = "/api/v1/namespaces/d/persistentvolumeclaims/c";
+  const grown = async (size: string, has: string): Promise<readonly string[]> => {
+    node.claim({ nodeExpandSecretRef: { name: "e", namespace: "n" } }, { capacity: { storage: size } });
+    api.put("/api/v1/namespaces/n/secrets/e", { metadata: { name: "e" }, data: { k: "aHVzaA==" } });
+    api.put(claims, {
+      metadata: { name: "c", uid: "c1" },
+      spec: { volumeName: "pv" },
+      status: {
+        phase: "Bound",
+        capacity: { storage: has },
+        conditions: [
+          { type: "FileSystemResizePending", status: "True" },
+          { type: "Other", status: "True" },
+        ],
+        allocatedResourceStatuses: { storage: "NodeResizePending" },
+      },
+    });
+    if (!node.volumes.of("u1").has("data")) t.same(await node.setUp(claimed("u1")), []);
+    const events: string[] = [];
+    await growPass(
+      {
+        client: new ApiClient(api),
+        nodeName: "node-a",
+        clock: node.clock,
+        log: noLog,
+        volumes: () => node.volumes.all(),
+        event: (...words) => events.push(words.join(" ")),
+      },
+      new Map(),
+      signal,
+    );
+    return events;
+  };
+  t.same(await grown("1Gi", "1Gi"), [], "it has its size");
+  t.equal(driver.sizes.size, 0);
+  t.same(await grown("2Gi", "1Gi"), [
+    'u1 Normal FileSystemResizeSuccessful MountVolume.NodeExpandVolume succeeded for volume "pv" node-a',
+  ]);
+  t.match(driver.last("NodeExpandVolume"), {
+    volumeId: "h1",
+    volumePath: node.mount("u1"),
+    stagingTargetPath: globalMountPath(node.rootDir, name, "h1"),
+    capacityRange: { requiredBytes: 2 ** 31, limitBytes: 0 },
+    secrets: { k: "hush" },
+    volumeCapability: { accessMode: { mode: 1 } },
+  });
+  t.same(api.objects.get(claims)?.["status"], {
+    phase: "Bound",
+    capacity: { storage: "2Gi" },
+    conditions: [{ type: "Other", status: "True" }],
+    allocatedResourceStatuses: {},
+  });
+  driver.faults.set("NodeExpandVolume", { code: grpc.status.INTERNAL, message: "no room" });
+  t.same(await grown("3Gi", "2Gi"), [
+    'u1 Warning VolumeResizeFailed NodeExpandVolume.NodeExpandVolume failed for volume "pv" : rpc error: code = Internal desc = no room',
+  ]);
+  t.match(api.objects.get(claims), { status: { capacity: { storage: "2Gi" } } }, "it is tried again");
 });
 
 t.test(

@@ -3,11 +3,13 @@ import type { CSIDriver } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
 import { removeUnmounted } from "../pod-directories.ts";
 import {
+  type GrowthRequest,
   type MountedVolume,
   VolumeError,
   type VolumePlace,
   type VolumePlugin,
   type VolumeRequest,
+  type VolumeStats,
 } from "../volume-plugin.ts";
 import { mapDevice, unmapDevice } from "./csi-block.ts";
 import { type CsiCall, step } from "./csi-call.ts";
@@ -15,8 +17,23 @@ import { mountFiles, unmountFiles } from "./csi-files.ts";
 import { nodeCapability } from "./csi-messages.ts";
 import type { CsiPorts } from "./csi-ports.ts";
 import { KeyedLock } from "./keyed-lock.ts";
-import { attachedVolumeName, csiPluginName, csiWords } from "./plan/csi-names.ts";
-import { type CsiVolume, csiVolume, isCsi, lifecycleFault, needsAttach } from "./plan/csi-volume.ts";
+import {
+  attachedVolumeName,
+  blockPaths,
+  csiPluginName,
+  csiWords,
+  globalMountPath,
+} from "./plan/csi-names.ts";
+import {
+  type CsiVolume,
+  csiVolume,
+  isCsi,
+  lifecycleFault,
+  needsAttach,
+  persistentCsiVolume,
+} from "./plan/csi-volume.ts";
+import { volumeCapability } from "./plan/csi-requests.ts";
+import { volumeStats } from "./plan/csi-stats.ts";
 import { StagedVolumes } from "./staged-volumes.ts";
 import { dataOfPlace, volumeUsers } from "./volume-users.ts";
 
@@ -99,6 +116,61 @@ export class CsiPlugin implements VolumePlugin {
       },
       signal,
     );
+  }
+
+  /** `NodeExpandVolume`, for drivers that have a part in it on the node. */
+  async grow(
+    { volume: persistent, place, mounted, isBlock, bytes }: GrowthRequest,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { rootDir, drivers, objects } = this.#ports;
+    const volume = persistentCsiVolume(persistent, false);
+    if (volume === undefined) return false;
+    return await this.#lock.run(
+      `${volume.driver}^${volume.handle}`,
+      async () => {
+        const driver = await drivers.get(volume.driver, signal);
+        const capabilities = await driver.capabilities(signal);
+        if (!capabilities.has(nodeCapability.expand)) return false;
+        const staging = isBlock
+          ? blockPaths(rootDir, place.name).staging
+          : globalMountPath(rootDir, volume.driver, volume.handle);
+        await driver.expand(
+          {
+            volumeId: volume.handle,
+            volumePath: mounted.hostPath,
+            stagingTargetPath: capabilities.has(nodeCapability.stageUnstage) ? staging : "",
+            capacityRange: { requiredBytes: bytes },
+            volumeCapability: volumeCapability(volume, isBlock, capabilities, undefined),
+            secrets: await objects.secret(volume.expandSecret, "NodeExpandSecretRef", signal),
+          },
+          signal,
+        );
+        return true;
+      },
+      signal,
+    );
+  }
+
+  /** What the driver says, if it counts at all: it alone knows what a volume of its own holds. */
+  async stats(
+    place: VolumePlace,
+    { hostPath }: MountedVolume,
+    signal: AbortSignal,
+  ): Promise<VolumeStats | undefined> {
+    const { rootDir, drivers } = this.#ports;
+    const data = await dataOfPlace(rootDir, place);
+    if (data === undefined) return undefined;
+    const driver = await drivers.get(data.driverName, signal);
+    const capabilities = await driver.capabilities(signal);
+    if (!capabilities.has(nodeCapability.volumeStats)) return undefined;
+    const isStaged =
+      capabilities.has(nodeCapability.stageUnstage) && data.volumeLifecycleMode !== "Ephemeral";
+    const staging = data.isBlock
+      ? blockPaths(rootDir, place.name).staging
+      : globalMountPath(rootDir, data.driverName, data.volumeHandle);
+    const answer = await driver.stats(data.volumeHandle, hostPath, isStaged ? staging : "", signal);
+    return volumeStats(answer, capabilities.has(nodeCapability.volumeCondition));
   }
 
   /** Asks the driver and the API for what the calls need. */

@@ -16,6 +16,8 @@ export const hostPathPlugin: VolumePlugin = {
     return { hostPath: hostPath.path };
   },
   tearDown: async () => {},
+  // The node's own files: the kubelet does not count them as the Pod's either.
+  stats: async () => undefined,
 };
 
 /** Makes the directory of a hostPath that has no type, as runtimes do when a container is made; others are there. */

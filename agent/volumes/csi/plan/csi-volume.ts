@@ -33,7 +33,9 @@ export function csiVolume(
   pod: { readonly uid: string; readonly namespace: string },
   readOnly: boolean,
 ): CsiVolume | undefined {
-  return source.from === "pod" ? inlineVolume(source.volume, pod) : claimedVolume(source.volume, readOnly);
+  return source.from === "pod"
+    ? inlineVolume(source.volume, pod)
+    : persistentCsiVolume(source.volume, readOnly);
 }
 
 function inlineVolume(
@@ -57,7 +59,8 @@ function inlineVolume(
   };
 }
 
-function claimedVolume({ spec }: PersistentVolume, readOnly: boolean): CsiVolume | undefined {
+/** The same for a PersistentVolume, whoever has it. */
+export function persistentCsiVolume({ spec }: PersistentVolume, readOnly: boolean): CsiVolume | undefined {
   const csi = spec?.csi;
   if (csi === undefined) return undefined;
   return {
