@@ -30,6 +30,8 @@ t.test(
       { name: "kept", persistentVolumeClaim: { claimName: "k", readOnly: true } },
       { name: "claim", persistentVolumeClaim: { claimName: "d" } },
       { name: "scratch", emptyDir: {} },
+      { name: "driver", csi: { driver: "d", readOnly: true } },
+      { name: "share", nfs: { server: "s", path: "/p", readOnly: true } },
     ];
     const container = testContainer("web", {
       volumeMounts: volumes.map(({ name }) => ({ name, mountPath: `/${name}` })),
@@ -40,7 +42,7 @@ t.test(
       { ...input, sources: volumes.map(({ name }) => ({ hostPath: `/host/${name}` })) },
     );
     const readOnly = mounts.filter((mount) => mount.readonly).map(({ containerPath }) => containerPath);
-    t.same(readOnly, ["/config", "/secret", "/self", "/mixed", "/kept"]);
+    t.same(readOnly, ["/config", "/secret", "/self", "/mixed", "/kept", "/driver", "/share"]);
   },
 );
 

@@ -87,10 +87,11 @@ export function wantsHostsFile(container: Container): boolean {
   return !(container.volumeMounts ?? []).some(({ mountPath }) => mountPath === "/etc/hosts");
 }
 
-/** Volumes that the agent writes are read-only for containers, as is a claim that says so. */
+/** Volumes that the agent writes are read-only for containers, as is a claim or a source that says so. */
 function isReadOnly(pod: Pod, name: string): boolean {
   const volume = pod.spec?.volumes?.find((one) => one.name === name);
   if (volume?.persistentVolumeClaim !== undefined) return volume.persistentVolumeClaim.readOnly === true;
+  if ([volume?.csi, volume?.nfs, volume?.iscsi].some((source) => source?.readOnly === true)) return true;
   return [volume?.configMap, volume?.secret, volume?.downwardAPI, volume?.projected].some(
     (source) => source !== undefined,
   );

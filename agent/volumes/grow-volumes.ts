@@ -58,10 +58,16 @@ export async function growPass(
         if (said.get(key) === words) continue;
         said.set(key, words);
         log.warn("cannot grow a volume", { podUid, volume: name, cause: errorText(cause) });
-        ports.event(podUid, "Warning", "VolumeResizeFailed", words);
+        // That the API does not answer is no news of the volume.
+        if (cause instanceof GrowthError) ports.event(podUid, "Warning", "VolumeResizeFailed", words);
       }
     }
   }
+}
+
+/** The volume could not be made larger. */
+class GrowthError extends Error {
+  override readonly name = "GrowthError";
 }
 
 /** @returns whether it has grown. */
@@ -78,7 +84,11 @@ async function grow(
   const volume = await client.get(persistentVolumes, { namespace: "", name: volumeName }, signal);
   const bytes = growthOf(claim, volume);
   if (bytes === undefined) return false;
-  const isDone = await plugin.grow({ volume, place, mounted, isBlock, bytes }, signal);
+  const isDone = await plugin
+    .grow({ volume, place, mounted, isBlock, bytes }, signal)
+    .catch((cause: unknown) => {
+      throw new GrowthError(errorText(cause), { cause });
+    });
   if (!isDone) return false;
   await client.patch<PersistentVolumeClaim>(
     persistentVolumeClaims,

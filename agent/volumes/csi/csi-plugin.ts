@@ -39,6 +39,8 @@ import { dataOfPlace, volumeUsers } from "./volume-users.ts";
 
 /** How long the API is asked, at the start, whether a volume that was found is one that is attached. */
 const lookMs = 2_000;
+/** How long an API that did not answer is left alone with that. */
+const silenceMs = 60_000;
 
 /**
  * Volumes of CSI drivers. A volume is staged once on this node and published for each Pod. What the agent has to
@@ -54,6 +56,7 @@ export class CsiPlugin implements VolumePlugin {
   readonly #ports: CsiPorts;
   readonly #staged = new StagedVolumes();
   readonly #lock = new KeyedLock();
+  #askAgainMs = Number.NEGATIVE_INFINITY;
 
   constructor(ports: CsiPorts) {
     this.#ports = ports;
@@ -68,13 +71,8 @@ export class CsiPlugin implements VolumePlugin {
   async attachedNameAt(place: VolumePlace): Promise<string | undefined> {
     const data = await dataOfPlace(this.#ports.rootDir, place).catch(() => undefined);
     if (data === undefined || data.volumeLifecycleMode === "Ephemeral") return undefined;
-    // One name too many does less harm than a volume that is taken away in use.
-    const object = await this.#ports.objects
-      .driver(data.driverName, AbortSignal.timeout(lookMs))
-      .catch(() => undefined);
-    return object?.spec.attachRequired === false
-      ? undefined
-      : attachedVolumeName(data.driverName, data.volumeHandle);
+    const isAttached = await this.#mayBeAttached(data.driverName);
+    return isAttached ? attachedVolumeName(data.driverName, data.volumeHandle) : undefined;
   }
 
   async setUp(request: VolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
@@ -171,6 +169,20 @@ export class CsiPlugin implements VolumePlugin {
       : globalMountPath(rootDir, data.driverName, data.volumeHandle);
     const answer = await driver.stats(data.volumeHandle, hostPath, isStaged ? staging : "", signal);
     return volumeStats(answer, capabilities.has(nodeCapability.volumeCondition));
+  }
+
+  /** One name too many does less harm than a volume that is taken away in use. */
+  async #mayBeAttached(driver: string): Promise<boolean> {
+    const { clock, objects } = this.#ports;
+    // An API that does not answer is not waited for again at every volume.
+    if (clock.monotonicMs() < this.#askAgainMs) return true;
+    try {
+      const object = await objects.driver(driver, AbortSignal.timeout(lookMs));
+      return object?.spec.attachRequired !== false;
+    } catch {
+      this.#askAgainMs = clock.monotonicMs() + silenceMs;
+      return true;
+    }
   }
 
   /** Asks the driver and the API for what the calls need. */
