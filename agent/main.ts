@@ -227,7 +227,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   const csiDrivers = new CsiDrivers({
     clock,
     notes: new NotesWhenReached({
-      notes: new CsiNodeNotes(client, nodeName, clock),
+      notes: new CsiNodeNotes(client, nodeName, clock, (one) => nodePorts.seen(one)),
       away: () => lastKnown.away,
       reached: (within) => lastKnown.reached(within),
       clock,

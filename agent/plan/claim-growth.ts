@@ -30,3 +30,16 @@ export function grownPatch(claim: PersistentVolumeClaim, volume: PersistentVolum
     },
   };
 }
+
+/**
+ * The merge patch that says how far the node has come (KEP-1790).
+ * @returns undefined when the control plane does not keep that, or it is said already.
+ */
+export function growthMark(
+  claim: PersistentVolumeClaim,
+  mark: "NodeResizeInProgress" | "NodeResizeInfeasible",
+): object | undefined {
+  const now = claim.status?.allocatedResourceStatuses?.["storage"];
+  if (now === undefined || now === mark) return undefined;
+  return { status: { allocatedResourceStatuses: { storage: mark } } };
+}

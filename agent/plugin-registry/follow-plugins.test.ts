@@ -19,6 +19,8 @@ const { signal } = new AbortController();
 interface Registry extends AsyncDisposable {
   readonly api: FakeObjects;
   readonly drivers: CsiDrivers;
+  /** The node's labels, each time they were told to have changed. */
+  readonly labels: readonly (object | undefined)[];
   readonly folder: string;
   readonly directory: string;
   /** The agent ends and another begins. */
@@ -30,9 +32,12 @@ async function registry(): Promise<Registry> {
   const directory = path.join(folder, "plugins_registry");
   const api = new FakeObjects();
   api.put(node, { metadata: { name: "node-a", uid: "n1", labels: {} } });
+  const labels: (object | undefined)[] = [];
   const begin = (): { readonly drivers: CsiDrivers; readonly end: () => Promise<void> } => {
     const stop = new AbortController();
-    const notes = new CsiNodeNotes(new ApiClient(api), "node-a", systemClock);
+    const notes = new CsiNodeNotes(new ApiClient(api), "node-a", systemClock, ({ metadata }) =>
+      labels.push(metadata?.labels),
+    );
     const drivers = new CsiDrivers({ clock: systemClock, notes });
     const ports = {
       handlers: { CSIPlugin: drivers },
@@ -53,6 +58,7 @@ async function registry(): Promise<Registry> {
   let one = begin();
   return {
     api,
+    labels,
     folder,
     directory,
     get drivers() {
@@ -104,6 +110,7 @@ t.test("VO15: a driver's socket registers it, and its end lets it go", async (t)
     },
   });
 
+  t.same(own.labels, [topology], "volumes that are bound to them are usable at once");
   const writes = (): number => api.requests.filter((one) => !one.startsWith("GET")).length;
   const before = writes();
   await own.restart();

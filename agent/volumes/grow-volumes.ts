@@ -1,9 +1,9 @@
 import type { ApiClient } from "#api/client.ts";
-import type { PersistentVolumeClaim } from "#api/generated/kubernetes.ts";
 import { persistentVolumeClaims, persistentVolumes } from "#api/resources.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
-import { growthOf, grownPatch } from "../plan/claim-growth.ts";
+import { growthMark, growthOf, grownPatch } from "../plan/claim-growth.ts";
+import { InfeasibleGrowth } from "./volume-plugin.ts";
 import type { KnownVolume } from "./volumes.ts";
 
 /** What growing volumes needs. */
@@ -84,19 +84,19 @@ async function grow(
   const volume = await client.get(persistentVolumes, { namespace: "", name: volumeName }, signal);
   const bytes = growthOf(claim, volume);
   if (bytes === undefined) return false;
-  const isDone = await plugin
-    .grow({ volume, place, mounted, isBlock, bytes }, signal)
-    .catch((cause: unknown) => {
-      throw new GrowthError(errorText(cause), { cause });
-    });
-  if (!isDone) return false;
-  await client.patch<PersistentVolumeClaim>(
-    persistentVolumeClaims,
-    { namespace, name },
-    "merge",
-    grownPatch(claim, volume),
-    { subresource: "status" },
-    signal,
-  );
+  const write = async (patch: object | undefined): Promise<void> => {
+    const place = { namespace, name };
+    if (patch !== undefined)
+      await client.patch(persistentVolumeClaims, place, "merge", patch, { subresource: "status" }, signal);
+  };
+  await write(growthMark(claim, "NodeResizeInProgress"));
+  try {
+    if (!(await plugin.grow({ volume, place, mounted, isBlock, bytes }, signal))) return false;
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof InfeasibleGrowth) await write(growthMark(claim, "NodeResizeInfeasible"));
+    throw new GrowthError(errorText(cause), { cause });
+  }
+  await write(grownPatch(claim, volume));
   return true;
 }

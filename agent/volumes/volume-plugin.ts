@@ -101,6 +101,7 @@ export interface VolumePlugin {
   /**
    * Brings what the Pods see to the new size. No such method: the node has no part in it.
    * @returns false when the node has no part in it for this volume.
+   * @throws {InfeasibleGrowth} when it is refused for good; any other Error is tried again.
    */
   grow?(request: GrowthRequest, signal: AbortSignal): Promise<boolean>;
   /** No such method: what the kernel says of the directory or device. undefined where there is nothing to say. */
@@ -116,6 +117,11 @@ export class VolumeError extends Error {
     super(message, options);
     this.operation = operation;
   }
+}
+
+/** A volume can never be made as large as it is asked to be; asking again is of no use. */
+export class InfeasibleGrowth extends Error {
+  override readonly name = "InfeasibleGrowth";
 }
 
 /** The name of the directories of a plugin: a slash cannot be in it. */

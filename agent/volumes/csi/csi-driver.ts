@@ -184,6 +184,13 @@ export function isFinal(cause: unknown): boolean {
   );
 }
 
+/** Whether the driver says that it can never do what it was asked. @see CSI spec, "NodeExpandVolume Errors" */
+export function isInfeasible(cause: unknown): boolean {
+  return (
+    cause instanceof GrpcStatusError && ["InvalidArgument", "OutOfRange", "NotFound"].includes(cause.code)
+  );
+}
+
 function nonsense(call: string, why: string): GrpcStatusError {
   return new GrpcStatusError("Internal", `the driver's answer to ${call} makes no sense: ${why}`);
 }

@@ -22,11 +22,19 @@ export class CsiNodeNotes implements DriverNotes {
   readonly #client: ApiClient | undefined;
   readonly #nodeName: string;
   readonly #clock: Clock;
+  readonly #changed: (node: Node) => void;
 
-  constructor(client: ApiClient | undefined, nodeName: string, clock: Clock) {
+  /** @param changed told of the Node with its new labels: volumes that are bound to them are usable from then on. */
+  constructor(
+    client: ApiClient | undefined,
+    nodeName: string,
+    clock: Clock,
+    changed: (node: Node) => void = () => undefined,
+  ) {
     this.#client = client;
     this.#nodeName = nodeName;
     this.#clock = clock;
+    this.#changed = changed;
   }
 
   async install(driver: string, info: CsiNodeInfo, signal: AbortSignal): Promise<void> {
@@ -34,7 +42,8 @@ export class CsiNodeNotes implements DriverNotes {
       const node = await client.get(nodes, this.#place, signal);
       const before = (await this.#read(client, signal)) ?? (await this.#create(client, node, signal));
       const patch = nodePatch(node, driver, info);
-      if (patch !== undefined) await client.patch(nodes, this.#place, "merge", patch, {}, signal);
+      if (patch !== undefined)
+        this.#changed(await client.patch(nodes, this.#place, "merge", patch, {}, signal));
       const wanted = withDriver(before, driver, info);
       if (wanted !== undefined) await client.update(csiNodes, wanted, {}, signal);
     }, signal);

@@ -670,6 +670,9 @@ t.test("VO15: a claim that has grown is grown on the node, and its status and th
       },
     });
     if (!node.volumes.of("u1").has("data")) t.same(await node.setUp(claimed("u1")), []);
+    return await again();
+  };
+  const again = async (): Promise<readonly string[]> => {
     const events: string[] = [];
     await growPass(
       {
@@ -708,7 +711,26 @@ t.test("VO15: a claim that has grown is grown on the node, and its status and th
   t.same(await grown("3Gi", "2Gi"), [
     'u1 Warning VolumeResizeFailed NodeExpandVolume.NodeExpandVolume failed for volume "pv" : rpc error: code = Internal desc = no room',
   ]);
-  t.match(api.objects.get(claims), { status: { capacity: { storage: "2Gi" } } }, "it is tried again");
+  t.match(
+    api.objects.get(claims),
+    {
+      status: {
+        capacity: { storage: "2Gi" },
+        allocatedResourceStatuses: { storage: "NodeResizeInProgress" },
+      },
+    },
+    "it is tried again",
+  );
+  driver.faults.set("NodeExpandVolume", { code: grpc.status.OUT_OF_RANGE, message: "never" });
+  t.match(await grown("3Gi", "2Gi"), [/VolumeResizeFailed .* code = OutOfRange desc = never$/]);
+  t.match(api.objects.get(claims), {
+    status: { allocatedResourceStatuses: { storage: "NodeResizeInfeasible" } },
+  });
+  const asked = driver.calls.length;
+  t.same(await again(), [], "and it is not asked again");
+  t.equal(driver.calls.length, asked);
+  api.objects.delete(claims);
+  t.same(await again(), [], "an API that does not tell is no news of the volume");
 });
 
 t.test(

@@ -4,6 +4,7 @@ import { errorText } from "#lib/log.ts";
 import { removeUnmounted } from "../pod-directories.ts";
 import {
   type GrowthRequest,
+  InfeasibleGrowth,
   type MountedVolume,
   VolumeError,
   type VolumePlace,
@@ -13,6 +14,7 @@ import {
 } from "../volume-plugin.ts";
 import { mapDevice, unmapDevice } from "./csi-block.ts";
 import { type CsiCall, step } from "./csi-call.ts";
+import { isInfeasible } from "./csi-driver.ts";
 import { mountFiles, unmountFiles } from "./csi-files.ts";
 import { nodeCapability } from "./csi-messages.ts";
 import type { CsiPorts } from "./csi-ports.ts";
@@ -133,17 +135,22 @@ export class CsiPlugin implements VolumePlugin {
         const staging = isBlock
           ? blockPaths(rootDir, place.name).staging
           : globalMountPath(rootDir, volume.driver, volume.handle);
-        await driver.expand(
-          {
-            volumeId: volume.handle,
-            volumePath: mounted.hostPath,
-            stagingTargetPath: capabilities.has(nodeCapability.stageUnstage) ? staging : "",
-            capacityRange: { requiredBytes: bytes },
-            volumeCapability: volumeCapability(volume, isBlock, capabilities, undefined),
-            secrets: await objects.secret(volume.expandSecret, "NodeExpandSecretRef", signal),
-          },
-          signal,
-        );
+        const secrets = await objects.secret(volume.expandSecret, "NodeExpandSecretRef", signal);
+        await driver
+          .expand(
+            {
+              volumeId: volume.handle,
+              volumePath: mounted.hostPath,
+              stagingTargetPath: capabilities.has(nodeCapability.stageUnstage) ? staging : "",
+              capacityRange: { requiredBytes: bytes },
+              volumeCapability: volumeCapability(volume, isBlock, capabilities, undefined),
+              secrets,
+            },
+            signal,
+          )
+          .catch((cause: unknown) => {
+            throw isInfeasible(cause) ? new InfeasibleGrowth(errorText(cause), { cause }) : cause;
+          });
         return true;
       },
       signal,
