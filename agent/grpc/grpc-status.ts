@@ -44,5 +44,8 @@ export function toGrpcStatusError(_path: string, cause: unknown): GrpcStatusErro
     typeof cause === "object" && cause !== null && "details" in cause && typeof cause.details === "string"
       ? cause.details
       : String(cause);
+  // Go's words for the caller's own deadline, which the kubelet's events have.
+  if (number === 4 && details.startsWith("Deadline exceeded after"))
+    return new GrpcStatusError("DeadlineExceeded", "context deadline exceeded");
   return new GrpcStatusError(names[number] ?? "Unknown", details); // a cause would say the same in other words
 }

@@ -7,10 +7,13 @@ import { systemClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
 import { TestCsiDriver } from "../../test/support/csi-driver.ts";
 import { FakeObjects } from "../../test/support/fake-objects.ts";
+import { fuzzSeed, Random } from "../../test/support/mutate.ts";
 import { until } from "../agent-fixture.ts";
+import { messageCodec } from "../grpc/message-codec.ts";
 import { CsiDrivers } from "../volumes/csi/csi-drivers.ts";
 import { CsiNodeNotes } from "../volumes/csi/csi-node-notes.ts";
 import { followPlugins } from "./follow-plugins.ts";
+import { registrationMessages } from "./registration.ts";
 
 const csiNode = "/apis/storage.k8s.io/v1/csinodes/node-a";
 const node = "/api/v1/nodes/node-a";
@@ -203,3 +206,38 @@ t.test("a plugin of a type that nothing here takes is told so", async (t) => {
   stop.abort();
   await running;
 });
+
+t.test(
+  "VO15: no description of a plugin does harm: it is taken, or it is refused and another goes on",
+  async (t) => {
+    await using own = await registry();
+    const { folder, directory } = own;
+    const random = new Random(fuzzSeed);
+    const good = messageCodec(registrationMessages).encode("PluginInfo", {
+      type: "CSIPlugin",
+      name: "fuzz.example.com",
+      endpoint: `${folder}/fuzz.example.com.sock`,
+      supportedVersions: ["1.0.0"],
+    });
+    const all = Array.from({ length: 60 }, (_, place) => {
+      const driver = new TestCsiDriver({ folder, registry: directory, name: `fuzz${place}.example.com` });
+      const bytes = place % 3 === 0 ? [] : [...good];
+      for (let changes = 1 + random.below(8); changes > 0; changes -= 1)
+        bytes.splice(random.below(bytes.length + 1), random.below(2), random.below(256));
+      driver.raw.set("GetInfo", Buffer.from(bytes));
+      return driver;
+    });
+    for (const driver of all) await driver.start();
+    await using plain = new TestCsiDriver({ folder, registry: directory });
+    await plain.start();
+    await until(`FUZZ_SEED=${fuzzSeed}: the good one is taken`, () => plain.registrations.length > 0, 30_000);
+    t.same(plain.registrations, [""]);
+    for (const driver of all) {
+      const said = driver.registrations.every(
+        (words) => words === "" || words.startsWith("RegisterPlugin error -- "),
+      );
+      t.ok(said, String(driver.registrations));
+      await driver.stop();
+    }
+  },
+);

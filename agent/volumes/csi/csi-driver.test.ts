@@ -5,6 +5,7 @@ import * as grpc from "@grpc/grpc-js";
 import t from "tap";
 import { TestCsiDriver } from "../../../test/support/csi-driver.ts";
 import { fuzzSeed, Random } from "../../../test/support/mutate.ts";
+import { until } from "../../agent-fixture.ts";
 import { GrpcStatusError } from "../../grpc/grpc-status.ts";
 import { messageCodec } from "../../grpc/message-codec.ts";
 import { CsiDriver, isFinal } from "./csi-driver.ts";
@@ -133,6 +134,32 @@ t.test("VO15: a driver that hangs or is away fails its call, and the agent can e
   hangs.resolve();
   await driver.stop();
   await t.rejects(client.info(signal), { code: "Unavailable" });
+  client.close();
+});
+
+t.test("VO15: every call has its limit, and a driver that restarts is reached again", async (t) => {
+  await using driver = await testDriver();
+  const hasty = new CsiDriver("csi.example.com", driver.socket, "1.0.0", 200);
+  const hangs = Promise.withResolvers<void>();
+  driver.before = () => hangs.promise;
+  for (const method of ["NodeGetInfo", "NodeStageVolume"])
+    await t.rejects(async () => await calls[method]?.(hasty), {
+      message: "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+    });
+  hangs.resolve();
+  hasty.close();
+  driver.before = async () => {};
+  const { client } = driver;
+  t.equal((await client.info(signal)).nodeId, "node-id-1");
+  await driver.stop();
+  await t.rejects(client.info(signal), { code: "Unavailable" });
+  await driver.start();
+  const answers = async (): Promise<boolean> =>
+    await client.info(signal).then(
+      () => true,
+      () => false,
+    );
+  await until("it answers", answers, 30_000);
   client.close();
 });
 

@@ -65,9 +65,11 @@ export class CsiDriver {
   readonly endpoint: string;
   readonly version: string;
   readonly #channel: GrpcChannel;
+  readonly #timeoutMs: number;
 
-  /** @param version the highest that both sides speak: `1.0.0`. */
-  constructor(name: string, endpoint: string, version: string) {
+  /** @param version the highest that both sides speak: `1.0.0`. @param timeoutMs the limit for each call. */
+  constructor(name: string, endpoint: string, version: string, timeoutMs: number = callTimeoutMs) {
+    this.#timeoutMs = timeoutMs;
     this.name = name;
     this.endpoint = endpoint;
     this.version = version;
@@ -172,7 +174,7 @@ export class CsiDriver {
   }
 
   #call<R>(name: string, request: object, signal: AbortSignal): Promise<R> {
-    return this.#channel.call<R>(nodeMethod(name), request, callTimeoutMs, signal);
+    return this.#channel.call<R>(nodeMethod(name), request, this.#timeoutMs, signal);
   }
 }
 
