@@ -41,6 +41,7 @@ import { OomKills } from "./observe/oom-kills.ts";
 import { Relister } from "./observe/relist.ts";
 import { followRuntime } from "./observe/runtime-events.ts";
 import { RuntimeState } from "./observe/runtime-state.ts";
+import { seLinuxFileLabel } from "./observe/selinux.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { followStaticPods } from "./observe/static-pods.ts";
 import { StaticSources } from "./observe/static-sources.ts";
@@ -235,7 +236,14 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       signal: running,
     }),
   });
+  const fileLabel = await seLinuxFileLabel().catch((cause: unknown) => {
+    log.warn("cannot read the node's SELinux labels; volumes are not mounted with them", {
+      cause: errorText(cause),
+    });
+    return undefined;
+  });
   const csi = new CsiPlugin({
+    ...(fileLabel === undefined ? {} : { fileLabel }),
     rootDir: config.rootDir,
     nodeName,
     drivers: csiDrivers,

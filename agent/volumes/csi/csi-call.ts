@@ -16,6 +16,8 @@ export interface CsiCall {
   readonly publishContext: Readonly<Record<string, string>>;
   /** Whether the driver prepares a volume once for all its Pods. */
   readonly stages: boolean;
+  /** The SELinux label that it is mounted with; already one of the volume's mount options. */
+  readonly label: string | undefined;
 }
 
 /** `NodeStageVolume`. */

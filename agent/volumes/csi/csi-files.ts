@@ -45,6 +45,7 @@ export async function mountFiles(
     nodeName: ports.nodeName,
     volumeLifecycleMode: volume.lifecycle,
     attachmentID: attachmentName(volume.handle, volume.driver, ports.nodeName),
+    ...labelData(call),
   });
   if (volume.lifecycle === "Persistent" && !staged.has(volume)) {
     await step("MountVolume.MountDevice", "", () => stageFiles(call, ports, signal));
@@ -102,12 +103,16 @@ async function stageFiles(call: CsiCall, ports: CsiPorts, signal: AbortSignal): 
   const global = globalMountPath(ports.rootDir, volume.driver, volume.handle);
   await makeFolder(global, 0o750);
   const { driver: driverName, handle: volumeHandle } = volume;
-  await saveVolData(path.dirname(global), { driverName, volumeHandle });
+  await saveVolData(path.dirname(global), { driverName, volumeHandle, ...labelData(call) });
   if (!stages) return;
   await callStage(call, global, ports, signal).catch(async (cause: unknown) => {
     if (isFinal(cause)) await removeGlobal(global).catch(() => undefined);
     throw cause;
   });
+}
+
+function labelData({ label }: CsiCall): { readonly seLinuxMountContext?: string } {
+  return label === undefined ? {} : { seLinuxMountContext: label };
 }
 
 async function removeGlobal(global: string): Promise<void> {

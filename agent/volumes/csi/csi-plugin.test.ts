@@ -40,6 +40,7 @@ class TestNode {
   readonly driver: TestCsiDriver;
   drivers: CsiDrivers;
   volumes: Volumes;
+  fileLabel: string | undefined;
 
   constructor(rootDir: string, driver: TestCsiDriver) {
     this.rootDir = rootDir;
@@ -137,6 +138,7 @@ class TestNode {
       objects: new CsiObjects(client, "node-a", clock),
       tokens: new ServiceAccountTokens(client, clock),
       clock,
+      ...(this.fileLabel === undefined ? {} : { fileLabel: this.fileLabel }),
     });
     const volumes = new Volumes({
       rootDir,
@@ -547,6 +549,51 @@ t.test(
     await removed;
     t.same(driver.methods.slice(2), ["NodeUnpublishVolume", "NodeUnstageVolume"]);
     t.equal(driver.published.size + driver.staged.size, 0);
+  },
+);
+
+t.test(
+  "VO15: on a node with SELinux a volume of one Pod is mounted with its label, if the driver can",
+  async (t) => {
+    const level = "s0:c10,c20";
+    const label = `system_u:object_r:container_file_t:${level}`;
+    const security = { seLinuxOptions: { level } };
+    const other = { name: "d", volumeMounts: [{ name: "data", mountPath: "/data" }] };
+    const cases = [
+      { is: "mounted so", gets: `context="${label}"` },
+      { is: "without a level: the runtime's is not known", security: { seLinuxOptions: { type: "t" } } },
+      { is: "of several Pods", modes: ["ReadWriteOnce"] },
+      { is: "of a driver that cannot", can: false },
+      {
+        is: "of a Pod that wants its files labelled",
+        security: { ...security, seLinuxChangePolicy: "Recursive" },
+      },
+      { is: "on a node without SELinux", fileLabel: undefined },
+    ];
+    const fileLabel = "system_u:object_r:container_file_t:s0";
+    for (const one of cases) {
+      await using node = await TestNode.start();
+      node.fileLabel = "fileLabel" in one ? undefined : fileLabel;
+      await node.restart();
+      node.object({ attachRequired: false, seLinuxMount: one.can ?? true });
+      node.claim({}, { accessModes: one.modes ?? ["ReadWriteOncePod"], mountOptions: ["noatime"] });
+      t.same(await node.setUp(claimed("u1", { securityContext: one.security ?? security })), [], one.is);
+      const mountFlags = ["noatime", ...(one.gets === undefined ? [] : [one.gets])];
+      for (const method of ["NodeStageVolume", "NodePublishVolume"])
+        t.match(node.driver.last(method), { volumeCapability: { mount: { mountFlags } } }, one.is);
+      const data = await readFile(`${path.dirname(node.mount("u1"))}/vol_data.json`, "utf8");
+      t.equal(data.includes(`"seLinuxMountContext":"${label}"`), one.gets !== undefined, one.is);
+    }
+    await using node = await TestNode.start();
+    node.fileLabel = fileLabel;
+    await node.restart();
+    node.object({ attachRequired: false, seLinuxMount: true });
+    node.claim({}, { accessModes: ["ReadWriteOncePod"] });
+    const [main] = claimed("u1").spec?.containers ?? [];
+    const containers = main === undefined ? [] : [{ ...main, securityContext: security }, other];
+    t.same(await node.setUp(claimed("u1", { containers })), [
+      `MountVolume.MountDevice failed for volume "pv" : multiple SELinux labels found: ${label},`,
+    ]);
   },
 );
 

@@ -36,6 +36,7 @@ import {
 } from "./plan/csi-volume.ts";
 import { volumeCapability } from "./plan/csi-requests.ts";
 import { volumeStats } from "./plan/csi-stats.ts";
+import { labelOption, mountLabel } from "./plan/selinux-mount.ts";
 import { StagedVolumes } from "./staged-volumes.ts";
 import { dataOfPlace, volumeUsers } from "./volume-users.ts";
 
@@ -209,7 +210,17 @@ export class CsiPlugin implements VolumePlugin {
     const driver = await step(operation, csiWords(words), () => drivers.get(volume.driver, signal));
     const capabilities = await step(operation, "", () => driver.capabilities(signal));
     const stages = volume.lifecycle === "Persistent" && capabilities.has(nodeCapability.stageUnstage);
-    return { request, volume, object, driver, capabilities, publishContext, stages };
+    const { fileLabel } = this.#ports;
+    const label = request.isBlock
+      ? undefined
+      : await step(operation, "", async () =>
+          mountLabel(request.pod, request.name, volume, object, fileLabel),
+        );
+    const labelled =
+      label === undefined
+        ? volume
+        : { ...volume, mountOptions: [...volume.mountOptions, labelOption(label)] };
+    return { request, volume: labelled, object, driver, capabilities, publishContext, stages, label };
   }
 }
 

@@ -11,4 +11,6 @@ export interface CsiPorts {
   readonly objects: CsiObjects;
   readonly tokens: ServiceAccountTokens;
   readonly clock: Clock;
+  /** The node's label of containers' files; undefined without SELinux. */
+  readonly fileLabel?: string;
 }

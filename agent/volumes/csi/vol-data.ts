@@ -11,6 +11,7 @@ export interface VolData {
   readonly specVolID?: string;
   readonly nodeName?: string;
   readonly attachmentID?: string;
+  readonly seLinuxMountContext?: string;
 }
 
 const fileName = "vol_data.json";
