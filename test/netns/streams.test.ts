@@ -267,7 +267,7 @@ function viewOf(sandboxId: string, id: string): AgentView {
     logDirectory: "",
     cgroup: "",
     containers: new Map([["main", container]]),
-    volumePaths: new Map(),
+    volumes: [],
   };
   return {
     nodeName: "node-1",
