@@ -15,35 +15,18 @@ export interface RuntimeEventPorts {
   readonly broke: () => void;
 }
 
-/** containerd's events run ahead of what its CRI part tells: one more look, soon after, sees what the first missed. */
-const secondLookMs = 250;
 const retry = { firstMs: 100, maxMs: 5_000 };
 
 /** Follows the runtime's events until the signal; when the stream breaks, asks for a relist and follows anew. */
 export async function followRuntime(ports: RuntimeEventPorts, signal: AbortSignal): Promise<void> {
   let waitMs = retry.firstMs;
-  const second = new Map<string, () => void>();
-  const look = (podUid: string): void => (podUid === "" ? ports.relist() : ports.dirty(podUid));
-  const lookTwice = (podUid: string): void => {
-    look(podUid);
-    second.get(podUid)?.();
-    second.set(
-      podUid,
-      ports.clock.after(secondLookMs, () => {
-        second.delete(podUid);
-        look(podUid);
-      }),
-    );
-  };
-  signal.addEventListener("abort", () => {
-    for (const cancel of second.values()) cancel();
-  });
   while (!signal.aborted) {
     try {
       ports.relist();
       for await (const event of ports.runtime.events(signal)) {
         waitMs = retry.firstMs;
-        lookTwice(event.podUid);
+        if (event.podUid === "") ports.relist();
+        else ports.dirty(event.podUid);
       }
     } catch (cause) {
       if (signal.aborted) return;

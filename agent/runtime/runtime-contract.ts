@@ -348,6 +348,18 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     await reading;
   });
 
+  await t.test("a list asked for after an event shows what it told", { timeout: patienceMs }, async (t) => {
+    const stop = new AbortController();
+    await using pod = await podUp("told", sh("sleep 2; exit 3"));
+    for await (const event of runtime.events(stop.signal)) {
+      if (event.containerId !== pod.first && event.podUid !== "") continue;
+      const listed = await runtime.listContainers({ podUid: pod.config.podUid }, soon());
+      t.match(listed, [{ id: pod.first, state: "exited", exitCode: 3 }]);
+      break;
+    }
+    stop.abort();
+  });
+
   await t.test("limits of a running container can be changed", { timeout: patienceMs }, async (t) => {
     await using pod = await podUp("resize", sh("sleep 3600"));
     await runtime.updateResources(pod.first, { cpuShares: 512, memoryLimitBytes: 64 * 1024 * 1024 }, soon());

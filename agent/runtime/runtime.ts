@@ -76,8 +76,9 @@ export interface Runtime {
   imageFsInfo(signal: AbortSignal): Promise<{ readonly path: string; readonly usedBytes: number }>;
 
   /**
-   * Hints that something changed, as they happen; never the only source of truth. Ends with the signal.
-   * Throws when the stream breaks: the caller lists everything and calls again.
+   * Hints that something changed, as they happen; never the only source of truth. What calls of this process bring
+   * about may be left out: the caller looks after its own. A list asked for after an event shows what it told.
+   * Ends with the signal. Throws when the stream breaks: the caller lists everything and calls again.
    */
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent>;
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { OwnChanges } from "../own-changes.ts";
 import { pauseImage } from "../pause-image.ts";
 import type {
   ContainerConfig,
@@ -23,7 +24,7 @@ import { Channel } from "./channel.ts";
 import type { Codec } from "../../grpc/message-codec.ts";
 import { criCodec } from "./codec.ts";
 import { endExec } from "./end-exec.ts";
-import { changedIds } from "./events.ts";
+import { changes, runs } from "./events.ts";
 import { containerFromCri, imageFromCri, sandboxFromCri } from "./from-cri.ts";
 import { importImage } from "./import-image.ts";
 import type { CriContainer, CriContainerStatus, CriImage, CriSandbox, CriSandboxStatus } from "./messages.ts";
@@ -36,6 +37,11 @@ import { authToCri, containerToCri, resourcesToCri, sandboxToCri } from "./to-cr
 const callMs = 120_000;
 const sandboxMs = 240_000;
 const importedWithinMs = 10_000;
+/** How long CRI may show as running what has ended by an event. */
+const endTakesMs = 5_000;
+/** PodSandboxState and ContainerState of CRI. */
+const sandboxReady = 0;
+const containerRunning = 1;
 /** How long the call of a command that was ended may still take. */
 const execEndMs = 2_000;
 
@@ -51,6 +57,9 @@ export class CriRuntime implements Runtime {
   /** Which Pod a container or sandbox is of, as last listed: to name it in events. */
   readonly #podOf = new Map<string, string>();
   readonly #sandboxIds = new Set<string>();
+  readonly #own = new OwnChanges();
+  /** What has ended by the events: CRI may not know it yet. */
+  readonly #endTold = new Set<string>();
   /** Stop signals that we send, because the runtime does not know of them. */
   readonly #stopSignals = new Map<string, string>();
   #importing: Promise<void> | undefined;
@@ -113,17 +122,21 @@ export class CriRuntime implements Runtime {
   async runSandbox(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
     await this.#ensureSandboxImage(signal);
     const request = { config: sandboxToCri(config), runtimeHandler };
-    const answer = await this.#runtime<{ podSandboxId: string }>("RunPodSandbox", request, signal, sandboxMs);
+    const answer = await this.#own.making(() =>
+      this.#runtime<{ podSandboxId: string }>("RunPodSandbox", request, signal, sandboxMs),
+    );
     this.#podOf.set(answer.podSandboxId, config.podUid);
     this.#sandboxIds.add(answer.podSandboxId);
     return answer.podSandboxId;
   }
 
   async stopSandbox(id: string, signal: AbortSignal): Promise<void> {
+    this.#own.expect("ended", id);
     await unlessGone(this.#runtime("StopPodSandbox", { podSandboxId: id }, signal, sandboxMs));
   }
 
   async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
+    this.#own.expect("removed", id);
     await unlessGone(this.#runtime("RemovePodSandbox", { podSandboxId: id }, signal, sandboxMs));
   }
 
@@ -137,7 +150,10 @@ export class CriRuntime implements Runtime {
       signal,
     );
     const found = await Promise.all(
-      items.map(async (item) => sandboxFromCri(item, await this.#network(item, signal))),
+      items.map(async (listed) => {
+        const item = await this.#sandboxAsTold(listed, signal);
+        return sandboxFromCri(item, await this.#network(item, signal));
+      }),
     );
     for (const sandbox of found) {
       this.#podOf.set(sandbox.id, sandbox.podUid);
@@ -169,6 +185,7 @@ export class CriRuntime implements Runtime {
   }
 
   async startContainer(id: string, signal: AbortSignal): Promise<void> {
+    this.#own.expect("started", id);
     await this.#runtime("StartContainer", { containerId: id }, signal);
   }
 
@@ -183,6 +200,7 @@ export class CriRuntime implements Runtime {
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
+    this.#own.expect("removed", id);
     await unlessGone(this.#runtime("RemoveContainer", { containerId: id }, signal));
   }
 
@@ -357,7 +375,10 @@ export class CriRuntime implements Runtime {
 
   async *events(signal: AbortSignal): AsyncGenerator<RuntimeEvent, void, undefined> {
     const list = (inner: AbortSignal): Promise<ReadonlyMap<string, string>> => this.#fingerprints(inner);
-    for await (const id of changedIds(this.#channel, this.#codec, list, signal)) {
+    for await (const { id, change } of changes(this.#channel, this.#codec, list, signal)) {
+      if (change === "removed") this.#endTold.delete(id);
+      if (this.#own.explains(change, id, this.#podOf.has(id))) continue;
+      if (change === "ended" && this.#podOf.has(id)) this.#endTold.add(id);
       yield {
         type: this.#sandboxIds.has(id) ? "sandbox" : "container",
         podUid: this.#podOf.get(id) ?? "",
@@ -441,9 +462,17 @@ export class CriRuntime implements Runtime {
     const known = this.#ended.get(container.id);
     if (known !== undefined) return known;
     try {
-      const { status } = await this.#runtime<{ status: CriContainerStatus | null }>(
-        "ContainerStatus",
-        { containerId: container.id },
+      const status = await this.#asTold(
+        container.id,
+        async () => {
+          const answer = await this.#runtime<{ status: CriContainerStatus | null }>(
+            "ContainerStatus",
+            { containerId: container.id },
+            signal,
+          );
+          return answer.status;
+        },
+        (one) => one?.state === containerRunning,
         signal,
       );
       if (status === null) return undefined;
@@ -457,6 +486,45 @@ export class CriRuntime implements Runtime {
     } catch (cause) {
       if (isGone(cause)) return undefined; // removed between the list and the question
       throw cause;
+    }
+  }
+
+  /** The sandbox of a list; asked for anew while events are ahead of it. */
+  async #sandboxAsTold(listed: CriSandbox, signal: AbortSignal): Promise<CriSandbox> {
+    let first: CriSandbox | undefined = listed;
+    const ask = async (): Promise<CriSandbox> => {
+      const known = first;
+      first = undefined;
+      if (known !== undefined) return known;
+      const { items } = await this.#runtime<{ items: readonly CriSandbox[] }>(
+        "ListPodSandbox",
+        { filter: { id: listed.id } },
+        signal,
+      );
+      return items[0] ?? listed;
+    };
+    return await this.#asTold(listed.id, ask, ({ state }) => state === sandboxReady, signal);
+  }
+
+  /**
+   * containerd tells of an end before its CRI part has taken note of it. Asks until it has, so that whoever follows an
+   * event finds what it told; not for long, because a process may be gone that nobody takes note of.
+   */
+  async #asTold<T>(
+    id: string,
+    ask: () => Promise<T>,
+    isAlive: (answer: T) => boolean,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const deadlineMs = performance.now() + endTakesMs;
+    for (let waitMs = 2; ; waitMs = Math.min(50, waitMs * 2)) {
+      const answer = await ask();
+      if (!this.#endTold.has(id)) return answer;
+      if (!isAlive(answer) || performance.now() > deadlineMs) {
+        this.#endTold.delete(id);
+        return answer;
+      }
+      await delay(waitMs, undefined, { signal });
     }
   }
 
@@ -490,7 +558,10 @@ export class CriRuntime implements Runtime {
       {},
       signal,
     );
-    return new Map([...items, ...containers].map((one) => [one.id, String(one.state)]));
+    return new Map([
+      ...items.map(({ id, state }) => [id, state === sandboxReady ? runs : String(state)] as const),
+      ...containers.map(({ id, state }) => [id, state === containerRunning ? runs : String(state)] as const),
+    ]);
   }
 
   async #cgroupDriver(signal: AbortSignal): Promise<RuntimeStatus["cgroupDriver"]> {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Change } from "../own-changes.ts";
 import { RuntimeError } from "../runtime.ts";
 import type { Method } from "../../grpc/grpc-channel.ts";
 import type { Channel } from "./channel.ts";
@@ -14,8 +15,29 @@ const containerdEvents: Method = {
   request: "containerd.services.events.v1.SubscribeRequest",
   response: "containerd.services.events.v1.Envelope",
 };
-const filters = ['namespace==k8s.io,topic~="^/(tasks|containers)/(start|exit|oom|create|delete)$"'];
+const changeOfTopic: Readonly<Record<string, Change>> = {
+  "/tasks/start": "started",
+  "/tasks/exit": "ended",
+  "/tasks/oom": "hurt",
+  "/containers/delete": "removed",
+};
+const filters = Object.keys(changeOfTopic).map((topic) => `namespace==k8s.io,topic=="${topic}"`);
+/** ContainerEventType; a container that was only created runs nothing yet. */
+const changeOfType: readonly (Change | undefined)[] = [undefined, "started", "ended", "removed"];
 const relistMs = 1_000;
+/** The fingerprint of what runs; anything else has ended or not begun. */
+export const runs = "runs";
+
+/** A container or sandbox that something happened to. */
+export interface Changed {
+  readonly id: string;
+  readonly change: Change;
+}
+
+interface CriEvent {
+  readonly containerId: string;
+  readonly containerEventType: number;
+}
 
 interface Envelope {
   readonly topic: string;
@@ -23,19 +45,22 @@ interface Envelope {
 }
 
 /**
- * The ids of containers and sandboxes that something happened to: from CRI where the runtime tells them,
+ * The containers and sandboxes that something happened to: from CRI where the runtime tells them,
  * else from containerd's own events on the same socket, else by listing every second.
- * @param fingerprints every id with its state, for the last way.
+ * @param fingerprints every id with its state, {@link runs} for what runs, for the last way.
  */
-export async function* changedIds(
+export async function* changes(
   channel: Channel,
   codec: Codec,
   fingerprints: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>,
   signal: AbortSignal,
-): AsyncGenerator<string, void, undefined> {
+): AsyncGenerator<Changed, void, undefined> {
   try {
-    for await (const event of channel.stream<{ containerId: string }>(criEvents, {}, signal))
-      yield event.containerId;
+    const events = channel.stream<CriEvent>(criEvents, {}, signal);
+    for await (const { containerId: id, containerEventType } of events) {
+      const change = changeOfType[containerEventType];
+      if (change !== undefined) yield { id, change };
+    }
     return ended(signal);
   } catch (cause) {
     if (!isUnsupported(cause)) throw cause;
@@ -44,7 +69,8 @@ export async function* changedIds(
     const headers = { "containerd-namespace": "k8s.io" };
     for await (const event of channel.stream<Envelope>(containerdEvents, { filters }, signal, headers)) {
       const id = containerOf(event, codec);
-      if (id !== undefined) yield id;
+      const change = changeOfTopic[event.topic];
+      if (id !== undefined && change !== undefined) yield { id, change };
     }
     return ended(signal);
   } catch (cause) {
@@ -56,7 +82,11 @@ export async function* changedIds(
     if (signal.aborted) return;
     const now = await fingerprints(signal);
     const ids = new Set([...before.keys(), ...now.keys()]);
-    for (const id of ids) if (before.get(id) !== now.get(id)) yield id;
+    for (const id of ids) {
+      if (before.get(id) === now.get(id)) continue;
+      const state = now.get(id);
+      yield { id, change: state === undefined ? "removed" : state === runs ? "started" : "ended" };
+    }
     before = now;
   }
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import { type Duplex, PassThrough, Readable } from "node:stream";
 import Docker, { type ContainerInspectInfo } from "dockerode";
 import { dockerArchive } from "../image-tar.ts";
+import { type Change, OwnChanges } from "../own-changes.ts";
 import { dockerPauseReference, pauseImage } from "../pause-image.ts";
 import type {
   ContainerConfig,
@@ -67,6 +68,7 @@ export class DockerRuntime implements Runtime {
   readonly #images = new Map<string, ImageStatus>();
   /** Containers whose log has its link. */
   readonly #linked = new Set<string>();
+  readonly #own = new OwnChanges();
 
   private constructor(socketPath: string, network: PodNetwork, callMs: number, logs: LogLimits) {
     this.#docker = new Docker({ socketPath, timeout: callMs });
@@ -139,6 +141,7 @@ export class DockerRuntime implements Runtime {
     const withText = await withSeccompText(what, config);
     const body = sandboxToDocker(withText, dockerPauseReference, runtimeHandler, this.#oomScoreAdj);
     const { id } = await this.#ask(what, signal, () => this.#docker.createContainer(body));
+    this.#own.expect("started", id);
     try {
       await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
       const info = await this.#ask(what, signal, () => this.#docker.getContainer(id).inspect());
@@ -167,6 +170,7 @@ export class DockerRuntime implements Runtime {
     if (info.HostConfig.NetworkMode !== "host") {
       await this.#network.delete(attachmentOf(id, info, podOf(info)), signal);
     }
+    this.#own.expect("ended", id);
     await this.#stop(id, sandboxStopSeconds, signal);
   }
 
@@ -213,6 +217,7 @@ export class DockerRuntime implements Runtime {
     // Docker would start an ended one again.
     if (before.State.Status !== "created")
       throw new RuntimeError("invalid", `cannot ${what}: it is ${before.State.Status}`);
+    this.#own.expect("started", id);
     await this.#ask(what, signal, () => this.#docker.getContainer(id).start());
     // Only a container that was started has a log file.
     const started = await this.#inspect(id, signal);
@@ -401,7 +406,7 @@ export class DockerRuntime implements Runtime {
         abortSignal: signal,
         filters: JSON.stringify({
           type: ["container"],
-          event: ["create", "start", "die", "oom", "destroy"],
+          event: Object.keys(changeOfEvent),
           label: [dockerLabel.type],
         }),
       }),
@@ -411,7 +416,11 @@ export class DockerRuntime implements Runtime {
       for await (const chunk of stream) {
         const lines = (text + String(chunk)).split("\n");
         text = lines.pop() ?? "";
-        for (const line of lines) if (line.trim() !== "") yield parseEvent(line);
+        for (const line of lines) {
+          if (line.trim() === "") continue;
+          const { change, ...event } = parseEvent(line);
+          if (change === undefined || !this.#own.explains(change, event.containerId, true)) yield event;
+        }
       }
     } catch (cause) {
       if (signal.aborted) return;
@@ -494,6 +503,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async #remove(id: string, signal: AbortSignal): Promise<void> {
+    this.#own.expect("removed", id);
     await unlessGone(
       this.#ask(`remove container "${id}"`, signal, () =>
         this.#docker.getContainer(id).remove({ force: true, v: true }),
@@ -586,8 +596,17 @@ function streamsOf(
   };
 }
 
-function parseEvent(line: string): RuntimeEvent {
+/** What Docker's events mean; a container that was only created runs nothing yet. */
+const changeOfEvent: Readonly<Record<string, Change>> = {
+  start: "started",
+  die: "ended",
+  oom: "hurt",
+  destroy: "removed",
+};
+
+function parseEvent(line: string): RuntimeEvent & { readonly change: Change | undefined } {
   const event = JSON.parse(line) as {
+    readonly Action?: string;
     readonly Actor?: { readonly ID?: string; readonly Attributes?: Readonly<Record<string, string>> };
   };
   const attributes = event.Actor?.Attributes ?? {};
@@ -595,6 +614,7 @@ function parseEvent(line: string): RuntimeEvent {
     type: attributes[dockerLabel.type] === "podsandbox" ? "sandbox" : "container",
     podUid: attributes[dockerLabel.podUid] ?? "",
     containerId: event.Actor?.ID ?? "",
+    change: changeOfEvent[event.Action ?? ""],
   };
 }
 
