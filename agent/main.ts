@@ -253,7 +253,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
   });
   const volumes = new Volumes({
     rootDir: config.rootDir,
-    plugins: [...builtinPlugins({ refs, tokens, reader, rootDir: config.rootDir }), csi],
+    plugins: [...builtinPlugins({ refs, tokens, reader, clock, rootDir: config.rootDir }), csi],
     client: reader,
     nodeName,
     nodeLabels: labels,

@@ -188,13 +188,13 @@ export class Volumes {
   }
 
   async #await(uid: string, job: Job, signal: AbortSignal): Promise<VolumesOutcome | undefined> {
-    const waited = new AbortController();
-    const early = this.#ports.clock.sleep(patienceMs, AbortSignal.any([signal, waited.signal])).then(
-      () => undefined,
-      () => undefined,
-    );
-    const outcome = await Promise.race([job.done, early]);
-    waited.abort();
+    const early = Promise.withResolvers<undefined>();
+    const giveUp = (): void => early.resolve(undefined);
+    const cancel = this.#ports.clock.after(patienceMs, giveUp);
+    signal.addEventListener("abort", giveUp, { once: true });
+    const outcome = await Promise.race([job.done, early.promise]);
+    cancel();
+    signal.removeEventListener("abort", giveUp);
     signal.throwIfAborted();
     if (outcome === undefined) {
       job.isLeft = true;
