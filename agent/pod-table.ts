@@ -53,7 +53,9 @@ export class PodTable {
     const now = markApiSource(told, entry.firstSeenMs);
     const old = entry.wanted;
     this.#take(entry, now);
-    if (isRelevant(old, now)) this.#ports.dirty(uid);
+    // A phase that we wrote ourselves comes back with the watch.
+    const isOurs = now.status?.phase === entry.status?.phase;
+    if (isRelevant(old, now) || (!isOurs && old.status?.phase !== now.status?.phase)) this.#ports.dirty(uid);
   }
 
   /** The whole set of static Pods as it is now. */
@@ -188,7 +190,6 @@ function isRelevant(before: Pod, now: Pod): boolean {
     metadata?.deletionGracePeriodSeconds,
     metadata?.generation,
     (status?.conditions ?? []).filter(({ type }) => !ownedTypes.has(type)),
-    status?.phase,
   ];
   return !isDeepStrictEqual(core(before), core(now));
 }

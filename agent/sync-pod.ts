@@ -75,7 +75,7 @@ export async function syncPod(
   await readLastWords(context, entry);
   trackProbes(context, entry);
   const pod = entry.withStatus();
-  const plan = planPod(pod, entry.runtime, memoryOf(context, entry), now);
+  let plan = planPod(pod, entry.runtime, memoryOf(context, entry), now);
   sayBackOff(context, entry, plan);
   sayNetwork(context, entry);
   let again = false;
@@ -84,6 +84,14 @@ export async function syncPod(
   if (entry.volumes.state === "ready" && !mustStop(pod, memoryOf(context, entry)))
     await mountVolumes(context, entry, ports.wakeAt, signal);
   if (!mustStop(pod, memoryOf(context, entry))) await resizePod(context, entry, ports.wakeAt, signal);
+  const [first] = plan.actions;
+  if (first?.do === "mount-volumes" && sandboxes.length === 0) {
+    // Volumes are not the runtime's: what waited for them goes on from what has been read.
+    const isReady = await apply(context, entry, first, ports, signal);
+    plan = isReady
+      ? planPod(pod, entry.runtime, memoryOf(context, entry), clock.now())
+      : { ...plan, actions: plan.actions.slice(1) };
+  }
   for (const action of plan.actions) again = (await apply(context, entry, action, ports, signal)) || again;
   await removeDead(context, entry, signal);
   report(context, entry, ports);

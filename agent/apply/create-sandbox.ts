@@ -6,7 +6,7 @@ import { podHostname } from "../plan/hostname.ts";
 import { podDns } from "../plan/resolv-conf.ts";
 import { sandboxConfig } from "../plan/sandbox-config.ts";
 import type { PodEntry } from "../pod-entry.ts";
-import { ensurePodCgroup } from "../resources/pod-cgroups.ts";
+import { cgroupParentOf, ensurePodCgroup } from "../resources/pod-cgroups.ts";
 import type { SandboxConfig } from "../runtime/runtime.ts";
 import { runtimeHandler } from "./runtime-handler.ts";
 
@@ -30,7 +30,8 @@ export async function createSandbox(
     );
   }
   try {
-    const config = await sandboxOf(context, entry, attempt);
+    await ensurePodCgroup(context, entry);
+    const config = sandboxOf(context, entry, attempt);
     for (const { reason, message } of podDns(
       pod,
       { servers: context.config.clusterDns, domain: context.config.clusterDomain },
@@ -53,11 +54,7 @@ export async function createSandbox(
 }
 
 /** The sandbox configuration of a Pod: also what its containers are created with. */
-export async function sandboxOf(
-  context: AgentContext,
-  entry: PodEntry,
-  attempt: number,
-): Promise<SandboxConfig> {
+export function sandboxOf(context: AgentContext, entry: PodEntry, attempt: number): SandboxConfig {
   const { config, node } = context;
   const { pod } = entry;
   const { hostname } = podHostname(pod, config.clusterDomain, context.nodeName);
@@ -66,7 +63,7 @@ export async function sandboxOf(
     hostname,
     logDirectory: logDirectoryOf(context, entry),
     dns: podDns(pod, { servers: config.clusterDns, domain: config.clusterDomain }, node.hostDns()).dns,
-    cgroupParent: await ensurePodCgroup(context, entry),
+    cgroupParent: cgroupParentOf(context, pod),
   });
 }
 

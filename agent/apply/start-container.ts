@@ -19,6 +19,7 @@ import { rootRefusal } from "../plan/security-context.ts";
 import { subPathOf } from "../plan/sub-path-of.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
+import { ensurePodCgroup } from "../resources/pod-cgroups.ts";
 import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory } from "../volumes/pod-directories.ts";
 import { ensureHostPath } from "../volumes/plugins/host-path.ts";
@@ -133,7 +134,9 @@ async function create(
     ),
     { recursive: true, mode: 0o755 },
   );
-  const sandboxConfig = await sandboxOf(context, entry, sandbox.attempt);
+  // The sandbox came with a cgroup that is right for the first run.
+  if (action.attempt > 0 || entry.settled !== entry.allocation) await ensurePodCgroup(context, entry);
+  const sandboxConfig = sandboxOf(context, entry, sandbox.attempt);
   return context.runtime.createContainer(sandbox.id, config, sandboxConfig, signal);
 }
 

@@ -5,24 +5,24 @@ import { podCgroup, podCgroupLimits } from "../plan/container-resources.ts";
 import { limitsMeanwhile, type PodLimits } from "../plan/resize.ts";
 import type { PodEntry } from "../pod-entry.ts";
 
-/**
- * Makes the Pod's cgroup with its limits.
- * @returns what the runtime is told as parent: a path (cgroupfs), a slice (systemd), "" when there are none.
- */
-export async function ensurePodCgroup(context: AgentContext, entry: PodEntry): Promise<string> {
-  const { config, cgroups, cgroupDriver } = context;
+/** The parent that the runtime is told: a path (cgroupfs), a slice (systemd), "" when there are no cgroups of Pods. */
+export function cgroupParentOf({ config, cgroups, cgroupDriver }: AgentContext, pod: Pod): string {
   if (!config.cgroupsPerQos || cgroups === undefined) return "";
-  const group = podCgroup(entry.pod, cgroupDriver, config.cgroupRoot);
-  if (cgroupDriver === "systemd") return group; // systemd makes the slice when the runtime asks it to
+  return podCgroup(pod, cgroupDriver, config.cgroupRoot);
+}
+
+/** Makes the Pod's cgroup with its limits. A slice of systemd is made when the runtime asks for it. */
+export async function ensurePodCgroup(context: AgentContext, entry: PodEntry): Promise<void> {
+  const { config, cgroups, cgroupDriver } = context;
+  if (!config.cgroupsPerQos || cgroups === undefined || cgroupDriver === "systemd") return;
   const limits = podCgroupLimits(entry.pod);
   // While a resize goes on, some containers still have what they had.
   const before = entry.settled === entry.allocation ? undefined : await readPodLimits(context, entry.pod);
   await ensureCgroup(
     cgroups,
-    group,
+    cgroupParentOf(context, entry.pod),
     written(before === undefined ? limits : limitsMeanwhile(before, limits)),
   );
-  return group;
 }
 
 /** The limits of the Pod's cgroup as the kernel has them; undefined when it has none of its own that we write. */

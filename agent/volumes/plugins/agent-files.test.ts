@@ -38,6 +38,7 @@ function requestIn(folder: string, app: string): VolumeRequest {
     fsGroup: undefined,
     fsGroupPolicy: "Always",
     devicePath: "",
+    slowGroup: { clock: new FakeClock(), volume: "u/info", say: () => undefined },
     facts: {
       nodeName: "node-a",
       hostIps: [],
