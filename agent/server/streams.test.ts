@@ -179,17 +179,76 @@ t.test("agent §2.3: port-forward carries several connections over one session",
   await session.closed;
 });
 
-t.test("agent §2.3: port-forward over WebSocket channels names each port first", async (t) => {
+t.test(
+  "agent §2.3: port-forward pairs the streams of old clients, which do not number requests",
+  async (t) => {
+    await using node = await streamNode();
+    const url = `http://${node.host}/portForward/default/web`;
+    const { session } = await connectSpdy(url, [], node.signal);
+    for (const word of ["one", "two"]) {
+      const error = await session.open({ streamType: "error", port: "8080" });
+      error.end();
+      const data = await session.open({ streamType: "data", port: "8080" });
+      data.end(word);
+      t.same([await textOf(data), await textOf(error)], [word, ""]);
+    }
+    const noPort = session.open({ streamType: "error", port: "0", requestID: "1" });
+    await t.rejects(noPort, /refused/, "a port that is none");
+    await t.rejects(session.open({ streamType: "stdin", port: "8080", requestID: "1" }), /refused/);
+    session.close();
+    await session.closed;
+  },
+);
+
+for (const protocol of ["v4.channel.k8s.io", "v4.base64.channel.k8s.io", ""]) {
+  const name = protocol === "" ? "none by name" : protocol;
+  t.test(`agent §2.3: port-forward over WebSocket channels names each port first: ${name}`, async (t) => {
+    await using node = await streamNode();
+    const url = `ws://${node.host}/portForward/default/web?port=8080&port=8080`;
+    const socket = new WebSocket(url, protocol === "" ? [] : protocol);
+    const base64 = protocol.includes("base64");
+    const decoded = (data: Buffer): Buffer =>
+      base64
+        ? Buffer.concat([
+            Buffer.from([(data[0] ?? 0) - 48]),
+            Buffer.from(data.toString("latin1", 1), "base64"),
+          ])
+        : data;
+    const messages: string[] = [];
+    socket.on("message", (data: Buffer) => messages.push(decoded(data).toString("hex")));
+    await once(socket, "open");
+    t.equal(socket.protocol, protocol);
+    socket.send(base64 ? `2${Buffer.from("ping").toString("base64")}` : Buffer.from("\x02ping"));
+    const until = AbortSignal.timeout(30_000);
+    while (messages.length < 5) await once(socket, "message", { signal: until });
+    const ports = ["00901f", "01901f", "02901f", "03901f"];
+    t.same(
+      messages.toSorted(),
+      [...ports, "0270696e67"].toSorted(),
+      "the answer on the second port's channel",
+    );
+    t.same(messages.indexOf("0270696e67"), 4);
+    const closed = once(socket, "close");
+    socket.close();
+    await closed;
+  });
+}
+
+t.test("agent §2.3: port-forward over WebSocket refuses ports that are none by name", async (t) => {
   await using node = await streamNode();
-  const socket = new WebSocket(`ws://${node.host}/portForward/default/web?port=8080`, "v4.channel.k8s.io");
-  const messages: Buffer[] = [];
-  socket.on("message", (data: Buffer) => messages.push(data));
-  await once(socket, "open");
-  socket.send(Buffer.from("\0ping"));
-  while (messages.length < 3) await once(socket, "message", { signal: AbortSignal.timeout(30_000) });
-  t.same(messages, [Buffer.from([0, 0x90, 0x1f]), Buffer.from([1, 0x90, 0x1f]), Buffer.from("\0ping")]);
-  socket.close();
-  await once(socket, "close");
+  for (const [query, words] of [
+    ["", 'query parameter "port" is required'],
+    ["?port=0", 'unable to parse "0" as a port'],
+    ["?port=8080,x", 'unable to parse "x" as a port'],
+    ["?port=65536", 'unable to parse "65536" as a port'],
+  ] as const) {
+    const socket = new WebSocket(`ws://${node.host}/portForward/default/web${query}`, "v4.channel.k8s.io");
+    socket.on("error", () => {});
+    const [, response] = (await once(socket, "unexpected-response")) as [unknown, IncomingMessage];
+    let text = "";
+    for await (const chunk of response) text += String(chunk);
+    t.same([response.statusCode, text], [400, words], query);
+  }
 });
 
 t.test(
