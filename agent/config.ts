@@ -44,6 +44,9 @@ export interface AgentConfig {
   readonly tlsCertFile: string;
   readonly tlsPrivateKeyFile: string;
   readonly clientCaFile: string;
+  readonly anonymousAuth: boolean;
+  readonly authorizationMode: "AlwaysAllow" | "Webhook";
+  readonly enableDebuggingHandlers: boolean;
   readonly failSwapOn: boolean;
   readonly nodeStatusMs: number;
   readonly syncMs: number;
@@ -251,7 +254,27 @@ export const flags: Flags<AgentConfig> = {
     flag: "client-ca-file",
     parse: text,
     default: "",
-    help: "authority of the certificates of those who may call the server",
+    help: "authority of the certificates of those who may call the server; read anew when it changes",
+  },
+  anonymousAuth: {
+    flag: "anonymous-auth",
+    parse: bool,
+    default: "false",
+    switch: true,
+    help: "take who shows neither certificate nor token for system:anonymous",
+  },
+  authorizationMode: {
+    flag: "authorization-mode",
+    parse: oneOf("AlwaysAllow", "Webhook"),
+    default: "Webhook",
+    help: "ask the API what a caller may do, or let every known caller do everything",
+  },
+  enableDebuggingHandlers: {
+    flag: "enable-debugging-handlers",
+    parse: bool,
+    default: "true",
+    switch: true,
+    help: "serve logs, exec, attach, port-forward and run",
   },
   failSwapOn: {
     flag: "fail-swap-on",

@@ -23,15 +23,21 @@ interface TokenReview {
 /** Finds out who calls: by a client certificate of `--client-ca-file`, else by a bearer token that the API knows. */
 export class Authenticator {
   readonly #client: ApiClient | undefined;
+  readonly #anonymous: boolean;
   readonly #tokens = new LRUCache<string, User>({ max: 1_000, ttl: tokenCacheMs });
 
-  constructor(client: ApiClient | undefined) {
+  /** @param anonymous whether who shows nothing at all is let on as `system:anonymous`. */
+  constructor(client: ApiClient | undefined, anonymous: boolean) {
     this.#client = client;
+    this.#anonymous = anonymous;
   }
 
   /** undefined when nobody can tell: the answer is 401. */
   async authenticate(request: IncomingMessage, signal: AbortSignal): Promise<User | undefined> {
-    return certificateUser(request) ?? (await this.#tokenUser(request, signal));
+    const user = certificateUser(request) ?? (await this.#tokenUser(request, signal));
+    // A token that is not good is refused, not taken for none.
+    const showsNothing = request.headers.authorization === undefined;
+    return user ?? (this.#anonymous && showsNothing ? anonymousUser : undefined);
   }
 
   async #tokenUser(request: IncomingMessage, signal: AbortSignal): Promise<User | undefined> {
@@ -52,6 +58,13 @@ export class Authenticator {
     return user;
   }
 }
+
+const anonymousUser: User = {
+  name: "system:anonymous",
+  uid: "",
+  groups: ["system:unauthenticated"],
+  extra: {},
+};
 
 function certificateUser(request: IncomingMessage): User | undefined {
   if (!isTls(request.socket) || !request.socket.authorized) return undefined;

@@ -12,6 +12,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { accessFor } from "./access.ts";
 import { Authenticator } from "./authenticate.ts";
 import { Authorizer } from "./authorize.ts";
+import { followCertificates, type Identity } from "./follow-certificates.ts";
 import { HttpError } from "./http-error.ts";
 import { type RoutePorts, send, serveRequest } from "./routes.ts";
 import { servingCertificate } from "./serving-certificate.ts";
@@ -22,7 +23,16 @@ import { serveUpgrade } from "./upgrades.ts";
 /** What of the agent's settings the server reads. `port` 0 is any free one. */
 export type ServerConfig = Pick<
   AgentConfig,
-  "rootDir" | "address" | "port" | "tlsCertFile" | "tlsPrivateKeyFile" | "clientCaFile" | "streamIdleMs"
+  | "rootDir"
+  | "address"
+  | "port"
+  | "tlsCertFile"
+  | "tlsPrivateKeyFile"
+  | "clientCaFile"
+  | "streamIdleMs"
+  | "anonymousAuth"
+  | "authorizationMode"
+  | "enableDebuggingHandlers"
 >;
 
 /** What the server stands on. */
@@ -53,21 +63,25 @@ export async function startServer(
   ports: ServerPorts,
   signal: AbortSignal,
 ): Promise<RunningServer> {
-  const certificate = await servingCertificate(
-    { cert: config.tlsCertFile, key: config.tlsPrivateKeyFile },
-    config.rootDir,
-    ports.view.nodeName,
-  );
-  const clientCa = config.clientCaFile === "" ? undefined : await readFile(config.clientCaFile, "utf8");
+  const read = async (): Promise<Identity> => {
+    const files = { cert: config.tlsCertFile, key: config.tlsPrivateKeyFile };
+    const certificate = await servingCertificate(files, config.rootDir, ports.view.nodeName);
+    // Without an authority of our own nobody's certificate means anything: not the machine's list of authorities.
+    const ca = config.clientCaFile === "" ? [] : await readFile(config.clientCaFile, "utf8");
+    return { ...certificate, ca };
+  };
+  const identity = await read();
+  const secure = { minVersion: "TLSv1.2" } as const;
   const server = createServer({
-    ...certificate,
-    ...(clientCa === undefined ? {} : { ca: clientCa }),
-    minVersion: "TLSv1.2",
+    ...identity,
+    ...secure,
     ALPNProtocols: ["http/1.1"], // upgrades exist in HTTP/1.1 only
-    requestCert: true,
+    requestCert: config.clientCaFile !== "",
     rejectUnauthorized: false, // who has no certificate may have a token
   });
-  const gate = new Gate(ports);
+  const renew = (renewed: Identity): void => server.setSecureContext({ ...renewed, ...secure });
+  void followCertificates(identity, read, renew, ports, signal);
+  const gate = new Gate(config, ports);
   const limits = { ...defaultStreamLimits, idleMs: config.streamIdleMs };
   const routes: RoutePorts = { ...ports, rootDir: config.rootDir, usage: new UsageReader(ports.clock) };
   server.keepAliveTimeout = idleMs;
@@ -98,24 +112,40 @@ class Gate {
   readonly #authenticator: Authenticator;
   readonly #authorizer: Authorizer;
 
-  constructor(ports: ServerPorts) {
-    this.#authenticator = new Authenticator(ports.client);
+  readonly #allowsAll: boolean;
+  readonly #debugs: boolean;
+
+  constructor(config: ServerConfig, ports: ServerPorts) {
+    this.#authenticator = new Authenticator(ports.client, config.anonymousAuth);
     this.#authorizer = new Authorizer(ports.client, ports.view.nodeName);
+    this.#allowsAll = config.authorizationMode === "AlwaysAllow";
+    this.#debugs = config.enableDebuggingHandlers;
   }
 
-  /** @throws {HttpError} 401 or 403. Health is open to everyone who can connect. */
+  /** @throws {HttpError} 401, 403, or 405 for what is switched off. Health is open to everyone who can connect. */
   async check(request: IncomingMessage, url: URL, signal: AbortSignal): Promise<void> {
     if (url.pathname === "/healthz") return;
     const user = await this.#authenticator.authenticate(request, signal);
     if (user === undefined) throw new HttpError(401, "Unauthorized");
     const access = accessFor(request.method ?? "", url.pathname);
-    if (await this.#authorizer.mayAccess(user, access, signal)) return;
+    const may = this.#allowsAll || (await this.#authorizer.mayAccess(user, access, signal));
+    if (may && !this.#debugs && isDebugging(url.pathname))
+      throw new HttpError(405, "Debug endpoints are disabled.");
+    if (may) return;
     const { verbs, subresources } = access;
     throw new HttpError(
       403,
       `Forbidden (user=${user.name}, verb=${verbs.join(",")}, resource=nodes, subresource(s)=[${subresources.join(" ")}])`,
     );
   }
+}
+
+/** What kubelet serves with enableDebuggingHandlers alone. */
+function isDebugging(path: string): boolean {
+  const [, first = ""] = path.split("/");
+  return ["run", "exec", "attach", "portForward", "containerLogs", "runningpods", "debug", "logs"].includes(
+    first,
+  );
 }
 
 async function answer(
@@ -174,6 +204,7 @@ function reasonOf(status: number): string {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    405: "Method Not Allowed",
     408: "Request Timeout",
     429: "Too Many Requests",
     502: "Bad Gateway",

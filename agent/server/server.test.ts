@@ -2,16 +2,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { TLSSocket } from "node:tls";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
 import type { ApiRequest, ApiResponse, Transport } from "#api/transport.ts";
-import { systemClock } from "#lib/clock.ts";
+import { type Clock, FakeClock, systemClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
 import { FakeRuntime } from "../runtime/fake.ts";
 import { accessFor } from "./access.ts";
 import { fakeView } from "./fake-view.ts";
-import { startServer } from "./main.ts";
-import { selfSignedCertificate } from "./serving-certificate.ts";
+import { type ServerConfig, startServer } from "./main.ts";
+import { selfSignedCertificate, type ServingCertificate } from "./serving-certificate.ts";
 
 t.test("a path needs its own subresource, and running commands needs create", async (t) => {
   t.same(accessFor("GET", "/pods"), { verbs: ["get"], subresources: ["pods", "proxy"] });
@@ -22,6 +23,19 @@ t.test("a path needs its own subresource, and running commands needs create", as
   t.same(accessFor("GET", "/exec/a/b/c"), { verbs: ["get", "create"], subresources: ["proxy"] });
   t.same(accessFor("GET", "/podsecrets"), { verbs: ["get"], subresources: ["proxy"] });
 });
+
+const usual: ServerConfig = {
+  rootDir: "",
+  address: "127.0.0.1",
+  port: 0,
+  tlsCertFile: "",
+  tlsPrivateKeyFile: "",
+  clientCaFile: "",
+  streamIdleMs: 0,
+  anonymousAuth: false,
+  authorizationMode: "Webhook",
+  enableDebuggingHandlers: true,
+};
 
 t.test("the server answers those it knows, and only what they may", async (t) => {
   const rootDir = await mkdtemp(path.join(tmpdir(), "keelson-server-"));
@@ -35,15 +49,7 @@ t.test("the server answers those it knows, and only what they may", async (t) =>
   await writeFile(caFile, admin.cert);
   const api = new FakeReviews();
   const server = await startServer(
-    {
-      rootDir,
-      address: "127.0.0.1",
-      port: 0,
-      tlsCertFile: "",
-      tlsPrivateKeyFile: "",
-      clientCaFile: caFile,
-      streamIdleMs: 0,
-    },
+    { ...usual, rootDir, clientCaFile: caFile },
     {
       log: noLog,
       clock: systemClock,
@@ -106,7 +112,138 @@ t.test("the server answers those it knows, and only what they may", async (t) =>
   await rm(rootDir, { recursive: true });
 });
 
-/** An API that knows one token, `reader`, which may get everything and create nothing. */
+t.test("agent §2.2: who may call is as the settings say", async (t) => {
+  const admin = await selfSignedCertificate("kube-apiserver-kubelet-client", "clientAuth");
+  const token = (name: string): object => ({ headers: { authorization: `Bearer ${name}` } });
+  const cases: readonly {
+    readonly name: string;
+    readonly config: Partial<ServerConfig>;
+    readonly who: object;
+    readonly route?: string;
+    readonly want: Partial<Answer>;
+  }[] = [
+    { name: "nobody", config: {}, who: {}, want: { status: 401 } },
+    { name: "a certificate of no authority", config: {}, who: admin, want: { status: 401 } },
+    { name: "anybody", config: { anonymousAuth: true }, who: {}, want: { status: 200 } },
+    {
+      name: "anybody, for what takes more",
+      config: { anonymousAuth: true },
+      who: {},
+      route: "/exec/default/web/main",
+      want: {
+        status: 403,
+        text: "Forbidden (user=system:anonymous, verb=get,create, resource=nodes, subresource(s)=[proxy])\n",
+      },
+    },
+    {
+      name: "a token that is not good is not nobody's",
+      config: { anonymousAuth: true },
+      who: token("bad"),
+      want: { status: 401 },
+    },
+    {
+      name: "every known user",
+      config: { authorizationMode: "AlwaysAllow" },
+      who: token("reader"),
+      route: "/exec/default/web/main",
+      want: { status: 400 },
+    },
+    {
+      name: "nobody all the same",
+      config: { authorizationMode: "AlwaysAllow" },
+      who: {},
+      want: { status: 401 },
+    },
+    {
+      name: "nothing of a Pod, by the setting",
+      config: { authorizationMode: "AlwaysAllow", enableDebuggingHandlers: false },
+      who: token("reader"),
+      route: "/containerLogs/default/web/main",
+      want: { status: 405, text: "Debug endpoints are disabled.\n" },
+    },
+    {
+      name: "the list of Pods is no debugging",
+      config: { enableDebuggingHandlers: false },
+      who: token("reader"),
+      want: { status: 200 },
+    },
+  ];
+  for (const { name, config, who, route = "/pods", want } of cases) {
+    await using node = await serverNode(config, systemClock);
+    t.match(await ask({ port: node.port, path: route, method: "GET", ...who }), want, name);
+  }
+});
+
+t.test("agent §2.2: certificates and the authority of callers are read anew when they change", async (t) => {
+  const clock = new FakeClock();
+  const folder = await mkdtemp(path.join(tmpdir(), "keelson-server-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const files = {
+    clientCaFile: path.join(folder, "ca.crt"),
+    tlsCertFile: path.join(folder, "tls.crt"),
+    tlsPrivateKeyFile: path.join(folder, "tls.key"),
+  };
+  const put = async (authority: { readonly cert: string }, serving: ServingCertificate): Promise<void> => {
+    await writeFile(files.clientCaFile, authority.cert);
+    await writeFile(files.tlsPrivateKeyFile, serving.key);
+    await writeFile(files.tlsCertFile, serving.cert);
+  };
+  const [first, second] = [
+    await selfSignedCertificate("kube-apiserver-kubelet-client", "clientAuth"),
+    await selfSignedCertificate("kube-apiserver-kubelet-client", "clientAuth"),
+  ];
+  const [one, two] = [
+    await selfSignedCertificate("one", "serverAuth"),
+    await selfSignedCertificate("two", "serverAuth"),
+  ];
+  await put(first, one);
+  await using node = await serverNode(files, clock);
+  const get = (who: object): Promise<Answer> =>
+    ask({ port: node.port, path: "/pods", method: "GET", ...who });
+  t.match(await get(first), { status: 200, server: "one" });
+  t.match(await get(second), { status: 401 });
+  await writeFile(files.clientCaFile, "nonsense");
+  await clock.advance(10_000);
+  t.match(await get(first), { status: 200, server: "one" }, "what was good is kept");
+  await put(second, two);
+  await until(async () => {
+    await clock.advance(10_000);
+    return (await get(second)).status === 200;
+  });
+  t.match(await get(second), { status: 200, server: "two" });
+  t.match(await get(first), { status: 401 }, "the old authority's are refused");
+});
+
+/** A server of a Pod `default/web`, that asks {@link FakeReviews}. */
+async function serverNode(
+  config: Partial<ServerConfig>,
+  clock: Clock,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const rootDir = await mkdtemp(path.join(tmpdir(), "keelson-server-"));
+  const stop = new AbortController();
+  const runtime = new FakeRuntime(systemClock);
+  const view = await fakeView(runtime, "sleep 600", path.join(rootDir, "logs"), stop.signal);
+  const ports = {
+    log: noLog,
+    clock,
+    view,
+    runtime,
+    metrics: async () => "",
+    client: new ApiClient(new FakeReviews()),
+  };
+  const server = await startServer({ ...usual, rootDir, ...config }, ports, stop.signal);
+  return {
+    port: server.port,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await server.closed;
+      await runtime.close();
+      await rm(rootDir, { recursive: true });
+    },
+  };
+}
+
+/** An API that knows one token, `reader`: that one and nobody may get everything and create nothing. */
 class FakeReviews implements Transport {
   asked = 0;
 
@@ -136,6 +273,8 @@ class FakeReviews implements Transport {
 interface Answer {
   readonly status: number;
   readonly text: string;
+  /** The name in the server's certificate. */
+  readonly server: string;
 }
 
 function ask(options: object): Promise<Answer> {
@@ -144,16 +283,21 @@ function ask(options: object): Promise<Answer> {
     { host: "127.0.0.1", rejectUnauthorized: false, agent: false, ...options },
     (response) => {
       let text = "";
+      const server = nameOf(response.socket);
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => {
         text += chunk;
       });
-      response.once("end", () => resolve({ status: response.statusCode ?? 0, text }));
+      response.once("end", () => resolve({ status: response.statusCode ?? 0, text, server }));
     },
   );
   sent.once("error", reject);
   sent.end();
   return promise;
+}
+
+function nameOf(socket: unknown): string {
+  return socket instanceof TLSSocket ? String(socket.getPeerCertificate().subject.CN) : "";
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
