@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { createServer } from "node:http";
 import t from "tap";
 import WebSocket from "ws";
 import { systemClock } from "#lib/clock.ts";
@@ -70,6 +71,27 @@ t.test("agent §2.3: what the runtime's streaming server refuses, the client is 
   const away = new StreamingRuntime(server, () => "http://127.0.0.1:1/");
   await using third = await streamNode(defaultStreamLimits, away);
   await t.rejects(connectSpdy(`http://${third.host}${exec}`, [], third.signal), /502.*streaming server/s);
+});
+
+t.test("agent §2.3: protocols that came as one list are offered one by one", async (t) => {
+  const server = createServer();
+  const offers: (readonly string[])[] = [];
+  server.on("upgrade", (request, socket) => {
+    for (let index = 0; index < request.rawHeaders.length; index += 2)
+      if (request.rawHeaders[index]?.toLowerCase() === "x-stream-protocol-version")
+        offers.push([request.rawHeaders[index + 1] ?? ""]);
+    socket.end("HTTP/1.1 403 no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const runtime = new FakeRuntime(systemClock);
+  runtime.streamingUrl = async () => `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}/`;
+  await using node = await streamNode(defaultStreamLimits, runtime);
+  const url = `http://${node.host}${exec}`;
+  await t.rejects(connectSpdy(url, ["v4.channel.k8s.io, v3.channel.k8s.io"], node.signal), /403/);
+  t.same(offers, [["v4.channel.k8s.io"], ["v3.channel.k8s.io"]]);
+  server.close();
 });
 
 t.test("agent §2.3: what the runtime has no more is not found", async (t) => {

@@ -3,6 +3,7 @@ import { request as httpsRequest } from "node:https";
 import type { Duplex } from "node:stream";
 import { errorText } from "#lib/log.ts";
 import { HttpError } from "./http-error.ts";
+import { offeredProtocols } from "./spdy-upgrade.ts";
 
 /** Longest answer of a streaming server that is handed on. */
 const maxAnswerBytes = 4_096;
@@ -73,8 +74,8 @@ export async function passThrough(
   url: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const offered = request.headersDistinct["x-stream-protocol-version"] ?? [];
-  const server = await upgradeServer(url, offered, signal);
+  // One header each: Go's servers of old do not take a list apart.
+  const server = await upgradeServer(url, offeredProtocols(request), signal);
   const more = server.headers.map(([name, value]) => `${name}: ${value}\r\n`).join("");
   client.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n${more}\r\n`);
   if (head.length > 0) client.unshift(head);

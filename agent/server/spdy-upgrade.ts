@@ -27,8 +27,8 @@ export function upgradeToSpdy(
   return chosen;
 }
 
-/** The header may be repeated and may hold a list. */
-function offeredProtocols(request: IncomingMessage): string[] {
+/** What a client offers in `X-Stream-Protocol-Version`, best first: the header may be repeated and may hold a list. */
+export function offeredProtocols(request: IncomingMessage): readonly string[] {
   const values = request.headersDistinct["x-stream-protocol-version"] ?? [];
   return values
     .flatMap((value) => value.split(","))

@@ -97,7 +97,8 @@ async function streams(
     `agent §2.3: ${runtime.name}: exec gives output, exit code and the end of stdin`,
     async (t) => {
       const url = `http://${host}${execUrl("sh", "-c", "cat; echo bad >&2; exit 7")}&input=1&error=1`;
-      const { session } = await connectSpdy(url, ["v4.channel.k8s.io"], signal);
+      // As one list, as our API server hands it on.
+      const { session } = await connectSpdy(url, ["v5.channel.k8s.io, v4.channel.k8s.io"], signal);
       const error = await session.open({ streamType: "error" });
       const stdin = await session.open({ streamType: "stdin" });
       const stdout = await session.open({ streamType: "stdout" });
