@@ -35,7 +35,11 @@ export function agentView(
       const why = health();
       return why === undefined ? { ok: true } : { ok: false, why };
     },
-    configuration: () => ({ ...context.config }),
+    configuration: () => ({
+      ...context.config,
+      // They may hold a password; kubelet masks them too.
+      staticPodUrlHeaders: mapValues(context.config.staticPodUrlHeaders, () => "<masked>"),
+    }),
   };
 }
 
@@ -77,6 +81,10 @@ function agentPod(context: AgentContext, entry: PodEntry): AgentPod {
     containers: new Map(containers),
     volumes: volumeReadings.of(entry.uid),
   };
+}
+
+function mapValues<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
 function withKind(pod: Pod): Pod {

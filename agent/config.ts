@@ -47,6 +47,8 @@ export interface AgentConfig {
   readonly anonymousAuth: boolean;
   readonly authorizationMode: "AlwaysAllow" | "Webhook";
   readonly enableDebuggingHandlers: boolean;
+  /** 0 for none. */
+  readonly readOnlyPort: number;
   readonly failSwapOn: boolean;
   readonly nodeStatusMs: number;
   readonly syncMs: number;
@@ -275,6 +277,12 @@ export const flags: Flags<AgentConfig> = {
     default: "true",
     switch: true,
     help: "serve logs, exec, attach, port-forward and run",
+  },
+  readOnlyPort: {
+    flag: "read-only-port",
+    parse: port,
+    default: "0",
+    help: "port on which everybody may read Pods, statistics and metrics without TLS, 0 for none",
   },
   failSwapOn: {
     flag: "fail-swap-on",

@@ -1,5 +1,10 @@
 import { readFile } from "node:fs/promises";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import type { Duplex } from "node:stream";
@@ -33,6 +38,7 @@ export type ServerConfig = Pick<
   | "anonymousAuth"
   | "authorizationMode"
   | "enableDebuggingHandlers"
+  | "readOnlyPort"
 >;
 
 /** What the server stands on. */
@@ -50,12 +56,15 @@ export interface ServerPorts {
 /** A server that listens. */
 export interface RunningServer {
   readonly port: number;
+  /** 0 for none. */
+  readonly readOnlyPort: number;
   /** Resolves after the signal, when every connection is closed. */
   readonly closed: Promise<void>;
 }
 
 /** Clients and proxies keep idle connections open this long. */
 const idleMs = 90_000;
+const hostLogsDir = "/var/log";
 
 /** Starts the node's server (HTTPS, 10250). It stops with the signal. */
 export async function startServer(
@@ -83,7 +92,13 @@ export async function startServer(
   void followCertificates(identity, read, renew, ports, signal);
   const gate = new Gate(config, ports);
   const limits = { ...defaultStreamLimits, idleMs: config.streamIdleMs };
-  const routes: RoutePorts = { ...ports, rootDir: config.rootDir, usage: new UsageReader(ports.clock) };
+  const routes: RoutePorts = {
+    ...ports,
+    rootDir: config.rootDir,
+    hostLogsDir,
+    startedMs: ports.clock.now(),
+    usage: new UsageReader(ports.clock),
+  };
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0; // logs are followed for hours
   server.on("request", (request, response) => {
@@ -104,7 +119,32 @@ export async function startServer(
   });
   await listen(server, config.port, config.address);
   ports.log.info("serves the node's API", { address: config.address, port: portOf(server) });
-  return { port: portOf(server), closed: closed(server, signal) };
+  const ended = [closed(server, signal)];
+  let readOnlyPort = 0;
+  if (config.readOnlyPort !== 0) {
+    const plain = readOnlyServer(routes, ports.log, signal);
+    await listen(plain, config.readOnlyPort, config.address);
+    readOnlyPort = portOf(plain);
+    ended.push(closed(plain, signal));
+  }
+  return { port: portOf(server), readOnlyPort, closed: Promise.all(ended).then(() => {}) };
+}
+
+/** kubelet's 10255: what there is to see of the node, to everybody, over plain HTTP. Nothing of it changes anything. */
+function readOnlyServer(routes: RoutePorts, log: Log, signal: AbortSignal): HttpServer {
+  const server = createHttpServer((request, response) => {
+    const ended = AbortSignal.any([signal, closing(response)]);
+    void answer(request, response, log, async (url) => {
+      const [, first = ""] = url.pathname.split("/");
+      if (!["healthz", "pods", "stats", "metrics"].includes(first))
+        throw new HttpError(404, "404 page not found");
+      if (request.method !== "GET" && request.method !== "HEAD")
+        throw new HttpError(405, "405: Method Not Allowed");
+      await serveRequest(routes, url, request, response, ended);
+    });
+  });
+  server.keepAliveTimeout = idleMs;
+  return server;
 }
 
 /** Who may pass. */

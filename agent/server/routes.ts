@@ -1,12 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Pod } from "#api/generated/kubernetes.ts";
+import { kubernetesVersion } from "#api/version.ts";
 import type { Clock } from "#lib/clock.ts";
 import type { AgentView } from "../model.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { writeContainerLog } from "./container-log.ts";
 import { HttpError } from "./http-error.ts";
+import { writeHostLog } from "./host-logs.ts";
 import { findContainer, findPod, parsePodPath } from "./pod-paths.ts";
 import { resourceMetrics, statsSummary, type UsageReader } from "./stats.ts";
+import { flagz, statusz } from "./zpages.ts";
 
 /** What the routes read. */
 export interface RoutePorts {
@@ -17,6 +20,10 @@ export interface RoutePorts {
   readonly metrics: () => Promise<string>;
   readonly usage: UsageReader;
   readonly rootDir: string;
+  /** `/var/log` */
+  readonly hostLogsDir: string;
+  /** Wall time. */
+  readonly startedMs: number;
 }
 
 const maxRunOutputBytes = 16 * 1024 * 1024;
@@ -47,7 +54,8 @@ export async function serveRequest(
     }
     case "run": {
       const podPath = parsePodPath(path, true);
-      if (podPath === undefined || request.method !== "POST") break;
+      if (podPath === undefined) break;
+      if (request.method !== "POST") throw new HttpError(405, "405: Method Not Allowed");
       const container = findContainer(findPod(view, podPath), podPath);
       const command = (url.searchParams.get("cmd") ?? "").split(" ").filter((word) => word !== "");
       if (command.length === 0) throw new HttpError(400, "you must specify a command: ?cmd=");
@@ -63,6 +71,16 @@ export async function serveRequest(
       if (path === "/metrics/resource")
         return send(response, 200, metricsType, await resourceMetrics(view, ports.usage, signal));
       break;
+    case "logs":
+      return await writeHostLog(ports.hostLogsDir, path, request, response);
+    case "flagz":
+      if (path !== "/flagz") break;
+      return send(response, 200, "text/plain; charset=utf-8", flagz(view.configuration()));
+    case "statusz": {
+      if (path !== "/statusz") break;
+      const status = statusz(ports.startedMs, clock.now(), kubernetesVersion);
+      return send(response, 200, "text/plain; charset=utf-8", status);
+    }
     case "configz":
       return json({ kubeletconfig: view.configuration() });
     case "exec":

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { TLSSocket } from "node:tls";
@@ -35,6 +37,7 @@ const usual: ServerConfig = {
   anonymousAuth: false,
   authorizationMode: "Webhook",
   enableDebuggingHandlers: true,
+  readOnlyPort: 0,
 };
 
 t.test("the server answers those it knows, and only what they may", async (t) => {
@@ -104,6 +107,10 @@ t.test("the server answers those it knows, and only what they may", async (t) =>
   });
   t.match(await get("/exec/default/web/main?command=true&output=1"), { status: 400, text: /upgrade/ });
   t.match(await get("/nonsense"), { status: 404 });
+  t.match(await get("/run/default/web/main?cmd=true"), { status: 405 });
+  t.match(await get("/flagz"), { status: 200, text: /\nkind=KubeletConfiguration\n/ });
+  t.match(await get("/statusz"), { status: 200, text: /\nUp: 0 hr 00 min \d\d sec\nBinary version: 1\./ });
+  t.match(await get("/logs/"), { status: 200, text: /^<pre>\n/ });
   t.match(await readFile(path.join(rootDir, "pki/kubelet.crt"), "utf8"), /BEGIN CERTIFICATE/);
   stop.abort();
   await server.closed;
@@ -214,11 +221,32 @@ t.test("agent §2.2: certificates and the authority of callers are read anew whe
   t.match(await get(first), { status: 401 }, "the old authority's are refused");
 });
 
+t.test("agent §2.1: the read-only port shows what harms nobody, and nothing else", async (t) => {
+  await using node = await serverNode({ readOnlyPort: await freePort() }, systemClock);
+  const get = async (route: string, method = "GET"): Promise<readonly [number, string]> => {
+    const response = await fetch(`http://127.0.0.1:${node.readOnlyPort}${route}`, { method });
+    return [response.status, await response.text()];
+  };
+  t.match(await get("/healthz"), [200, "ok"]);
+  t.match(await get("/pods"), [200, /"kind":"PodList"/]);
+  t.match(await get("/stats/summary"), [200, /nodeName/]);
+  t.match(await get("/metrics"), [200, ""]);
+  for (const route of [
+    "/containerLogs/default/web/main",
+    "/run/default/web/main?cmd=ls",
+    "/exec/a/b/c",
+    "/configz",
+    "/logs/",
+  ])
+    t.match(await get(route), [404, /not found/], route);
+  t.match(await get("/pods", "POST"), [405, /Method/]);
+});
+
 /** A server of a Pod `default/web`, that asks {@link FakeReviews}. */
 async function serverNode(
   config: Partial<ServerConfig>,
   clock: Clock,
-): Promise<AsyncDisposable & { readonly port: number }> {
+): Promise<AsyncDisposable & { readonly port: number; readonly readOnlyPort: number }> {
   const rootDir = await mkdtemp(path.join(tmpdir(), "keelson-server-"));
   const stop = new AbortController();
   const runtime = new FakeRuntime(systemClock);
@@ -234,6 +262,7 @@ async function serverNode(
   const server = await startServer({ ...usual, rootDir, ...config }, ports, stop.signal);
   return {
     port: server.port,
+    readOnlyPort: server.readOnlyPort,
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await server.closed;
@@ -298,6 +327,16 @@ function ask(options: object): Promise<Answer> {
 
 function nameOf(socket: unknown): string {
   return socket instanceof TLSSocket ? String(socket.getPeerCertificate().subject.CN) : "";
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
