@@ -20,9 +20,8 @@ export interface RotationPorts extends Pick<AgentContext, "runtime" | "clock" | 
 export async function rotateLogs(ports: RotationPorts, signal: AbortSignal): Promise<void> {
   const { runtime, clock, log, config } = ports;
   if (runtime.name === "docker") return;
-  while (!signal.aborted) {
-    await clock.sleep(everyMs, signal).catch(() => undefined);
-    if (signal.aborted) return;
+  // At once, too: an agent before this one may have died between a renaming and the reopening.
+  for (; !signal.aborted; await clock.sleep(everyMs, signal).catch(() => undefined)) {
     const containers = await runtime.listContainers({}, signal).catch(() => []);
     for (const { id, state, logPath } of containers) {
       if (state !== "running" || logPath === "") continue;
