@@ -94,6 +94,20 @@ t.test("what is too large or nonsense is refused, and the socket goes on", async
   t.equal(await ask(file), "200 here");
 });
 
+t.test(
+  "sixteen may be connected at once, the next is turned away and those who leave make room",
+  async (t) => {
+    const file = await place(t);
+    serve(t, file, "here");
+    await untilAnswered(file);
+    const idle = Array.from({ length: 16 }, () => net.connect(file));
+    await Promise.all(idle.map((one) => new Promise((resolve) => one.once("connect", resolve))));
+    await t.rejects(ask(file));
+    for (const one of idle) one.destroy();
+    t.equal(await untilAnswered(file), "200 here");
+  },
+);
+
 t.test("a place that cannot be is refused with what to do", async (t) => {
   const file = await place(t);
   const signal = AbortSignal.timeout(10_000);

@@ -45,7 +45,13 @@ export async function serveLocalSocket(
       `cannot listen on "${file}": another agent answers there; stop it, or choose another --control-socket`,
     );
   const server = http.createServer(
-    { maxHeaderSize: maxHeaderBytes, headersTimeout: timeoutMs, requestTimeout: timeoutMs, keepAlive: false },
+    {
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: timeoutMs,
+      requestTimeout: timeoutMs,
+      connectionsCheckingInterval: timeoutMs,
+      keepAlive: false,
+    },
     (request, response) => {
       request.resume(); // no question has a body; node drops what is sent of one
       const { status, type, body } = answered(request, answer, log);

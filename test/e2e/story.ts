@@ -296,6 +296,11 @@ async function staticPod(t: Test, cluster: TestCluster): Promise<void> {
     await cluster.get(`get pod ${name} -o jsonpath={.metadata.annotations}`),
     /kubernetes\.io\/config\.mirror/,
   );
+  const explain = `${path.join(root, "dist/keelson")} explain pod standing`;
+  t.match(await cluster.sh(explain), /From +a static Pod; .*Running, ready since.*Waits for +nothing/s);
+  const start = await cluster.sh(`${explain} --timeline`);
+  for (const step of ["volumes", "sandbox", "network up", "create", "start", "Ready"])
+    t.match(start, new RegExp(`\\|  ${step}\\b`), start);
   await cluster.sh("rm /etc/keelson/manifests/standing.yaml");
   await eventually(
     "it stops",

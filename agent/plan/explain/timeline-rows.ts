@@ -2,7 +2,7 @@ import type { PodExplanation } from "./pod-explanation.ts";
 import type { PodStep } from "./pod-step.ts";
 
 /** What a timeline is drawn from. */
-export type Start = Pick<PodExplanation, "nowMs" | "node" | "namespace" | "name" | "timeline">;
+export type Start = Pick<PodExplanation, "nowMs" | "node" | "namespace" | "name" | "phase" | "timeline">;
 
 /** One line of a timeline. */
 export interface TimelineRow {
@@ -25,7 +25,7 @@ export interface TimelineRows {
 }
 
 /** Lays the steps of a Pod's start out, in the order they began. */
-export function timelineRows({ timeline, nowMs }: Start): TimelineRows {
+export function timelineRows({ timeline, nowMs, phase }: Start): TimelineRows {
   const seenMs = timeline[0]?.startMs ?? nowMs;
   const rows = timeline
     .toSorted((a, b) => a.startMs - b.startMs)
@@ -40,7 +40,7 @@ export function timelineRows({ timeline, nowMs }: Start): TimelineRows {
       };
     });
   const totalMs = Math.max(1, ...rows.map(({ offsetMs, tookMs = 0 }) => offsetMs + tookMs));
-  return { rows, seenMs, totalMs, verdict: verdictOf(timeline, seenMs, nowMs) };
+  return { rows, seenMs, totalMs, verdict: verdictOf(timeline, phase, seenMs, nowMs) };
 }
 
 /** `143 ms`, `1.42 s`, `75.0 s`. */
@@ -49,12 +49,14 @@ export function tookWords(ms: number): string {
   return ms < 10_000 ? `${(ms / 1_000).toFixed(2)} s` : `${(ms / 1_000).toFixed(1)} s`;
 }
 
-function verdictOf(timeline: readonly PodStep[], seenMs: number, nowMs: number): string {
+function verdictOf(timeline: readonly PodStep[], phase: string, seenMs: number, nowMs: number): string {
   const at = (what: PodStep["what"]): number | undefined =>
     timeline.find((step) => step.what === what)?.startMs;
   if (at("found running") !== undefined)
     return "this agent found the Pod running: it knows nothing of what was before";
   const ready = at("Ready");
+  if (ready === undefined && (phase === "Succeeded" || phase === "Failed"))
+    return `it ended (${phase}) and had never been ready`;
   if (ready === undefined) return `not ready yet, ${tookWords(nowMs - seenMs)} after it was seen`;
   const told = at("Ready in the API");
   return `ready ${tookWords(ready - seenMs)} after it was seen${told === undefined ? "" : `, in the API after ${tookWords(told - seenMs)}`}`;

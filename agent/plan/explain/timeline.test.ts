@@ -28,6 +28,7 @@ const start = {
   node: "node-a",
   namespace: "default",
   name: "web",
+  phase: "Running",
   timeline: [
     step("seen", 0, 0),
     step("admitted", 3, 3),
@@ -69,6 +70,23 @@ for (const [name, given] of [
     });
   }
 }
+
+t.test(
+  "a Pod that ended before it was ready has ended, and one that was found running was found",
+  async (t) => {
+    const timeline = [step("seen", 0, 0), step("sandbox", 5, 10)];
+    t.match(
+      timelineText({ ...start, phase: "Succeeded", timeline }),
+      /: it ended \(Succeeded\) and had never been ready\n/,
+    );
+    t.match(
+      timelineText({ ...start, phase: "Pending", timeline }),
+      /: not ready yet, 60\.0 s after it was seen\n/,
+    );
+    const found = [step("seen", 0, 0), step("found running", 1, 1), step("Ready", 2, 2)];
+    t.match(timelineText({ ...start, timeline: found }), /: this agent found the Pod running/);
+  },
+);
 
 t.test("the picture stands alone, is well formed, and says all of it as text", async (t) => {
   const svg = timelineSvg(troubled);
