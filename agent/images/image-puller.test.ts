@@ -35,7 +35,7 @@ async function setUp(more: Partial<typeof limits> = {}) {
       never,
     );
   const pulls = (): number => runtime.history.filter((call) => call.startsWith("pullImage")).length;
-  return { clock, runtime, said, wish, pulls };
+  return { clock, runtime, said, wish, pulls, puller };
 }
 
 t.test("IM1: each pull policy does what it says, in the kubelet's words", async (t) => {
@@ -149,6 +149,31 @@ t.test("IM3: no more than the limit pull at the same time, and the wait is told"
     ),
     said.join("\n"),
   );
+});
+
+t.test("how far a pull is can be asked while it waits and while it runs", async (t) => {
+  const { clock, runtime, wish, puller } = await setUp({ parallel: 1 });
+  for (const name of ["a", "b"])
+    runtime.registry.set(`docker.io/library/${name}:1`, { entrypoint: ["sleep"], pullMs: 1_000 });
+  const ended: string[] = [];
+  const noted = (name: string): Partial<ImageWish> => ({
+    began: () => (failed) => void ended.push(`${name} ${failed}`),
+  });
+  const beganMs = clock.now();
+  const all = [wish("a:1", noted("a")), wish("b:1", noted("b")), wish("none:1", noted("none"))];
+  await clock.advance(600);
+  t.match(puller.running("a:1"), {
+    sinceMs: beganMs,
+    progress: { currentBytes: 500_000, totalBytes: 1_000_000 },
+  });
+  t.same(puller.running("b:1"), { sinceMs: undefined, progress: undefined }, "it waits for its turn");
+  await clock.advance(5_000);
+  await Promise.all(all);
+  t.same(
+    ["a:1", "b:1"].map((image) => puller.running(image)),
+    [undefined, undefined],
+  );
+  t.same(ended, ["a false", "b false", "none true"]);
 });
 
 t.test("IM3: Pods that want one image with the same credentials share one pull", async (t) => {

@@ -45,6 +45,7 @@ interface Bench {
   readonly prober: Prober;
   readonly events: string[];
   readonly changed: string[];
+  readonly succeeded: string[];
   /** Milliseconds since the start at which the command was asked. */
   readonly times: (command: string) => readonly number[];
 }
@@ -54,6 +55,7 @@ function bench(more: { readonly random?: number; readonly results?: ProbeResults
   const runtime = new Scripted(clock);
   const events: string[] = [];
   const changed: string[] = [];
+  const succeeded: string[] = [];
   const startMs = clock.monotonicMs();
   const prober = new Prober({
     runtime,
@@ -61,11 +63,12 @@ function bench(more: { readonly random?: number; readonly results?: ProbeResults
     random: () => more.random ?? 0,
     ...(more.results === undefined ? {} : { results: more.results }),
     changed: (uid) => changed.push(uid),
+    succeeded: ({ container }, kind) => succeeded.push(`${container.name} ${kind}`),
     event: (_, reason, message) => events.push(`${reason} ${message}`),
   });
   const times = (command: string): readonly number[] =>
     runtime.asked.filter(([text]) => text === command).map(([, at]) => at - startMs);
-  return { clock, runtime, prober, events, changed, times };
+  return { clock, runtime, prober, events, changed, succeeded, times };
 }
 
 const exec = (command: string, more: Partial<Probe> = {}): Probe => ({
@@ -217,6 +220,33 @@ t.test("PR8: readiness comes back after successThreshold answers in a row", asyn
   runtime.answers.set("ready", 1);
   await clock.advance(1_000);
   t.equal(prober.state("c1")?.readiness, "failure");
+});
+
+t.test("how each probe stands can be asked, and its first success is told once", async (t) => {
+  const { clock, runtime, prober, succeeded } = bench();
+  runtime.answers.set("ready", 1);
+  const readinessProbe = exec("ready", { periodSeconds: 1, successThreshold: 2, failureThreshold: 5 });
+  prober.track("u1", [probed(clock, { readinessProbe, livenessProbe: exec("live", { periodSeconds: 1 }) })]);
+  const before = prober.details("c1").find(({ kind }) => kind === "readiness");
+  t.match(before, { last: undefined, lastMs: undefined, verdict: "failure" });
+  await clock.advance(2_500);
+  t.match(
+    prober.details("c1").find(({ kind }) => kind === "readiness"),
+    {
+      verdict: "failure",
+      last: "failure",
+      streak: 3,
+      failureThreshold: 5,
+      successThreshold: 2,
+      lastMs: clock.now() - 500,
+      message: "ready!",
+    },
+  );
+  t.same(succeeded, ["web liveness"]);
+  runtime.answers.set("ready", 0);
+  await clock.advance(5_000);
+  t.same(succeeded, ["web liveness", "web readiness"]);
+  t.same(prober.details("other"), []);
 });
 
 t.test("PR8: a Pod on its way out is asked for readiness only", async (t) => {

@@ -142,7 +142,7 @@ function containerStory(
           before: {
             exitCode: before.exitCode,
             reason: before.reason,
-            startMs: before.startedAtMs,
+            startMs: before.startedAtMs === 0 ? before.createdAtMs : before.startedAtMs,
             endMs: before.finishedAtMs,
           },
         }),

@@ -16,7 +16,7 @@ export function isoTimes(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]: [string, unknown]) =>
-      wallTimes.has(key) && typeof inner === "number"
+      wallTimes.has(key) && typeof inner === "number" && Number.isFinite(inner)
         ? [key.slice(0, -2), new Date(inner).toISOString()]
         : [key, isoTimes(inner)],
     ),
