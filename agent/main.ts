@@ -57,6 +57,7 @@ import { PodTable } from "./pod-table.ts";
 import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
 import { Allocations } from "./resources/allocations.ts";
+import { limitLocalStorage } from "./resources/local-storage.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import { type Runtime, RuntimeError } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
@@ -587,6 +588,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           },
           within,
         ),
+      (within) => limitLocalStorage(context, () => table.entries.values(), within),
       async () => {
         if (kernelLog !== undefined) await oomKills.run();
       },

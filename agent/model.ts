@@ -114,6 +114,8 @@ export interface PodVerdict {
   readonly phase: "Failed" | "Succeeded";
   readonly reason: string;
   readonly message: string;
+  /** In place of the Pod's own grace period. */
+  readonly graceSeconds?: number;
 }
 
 /**

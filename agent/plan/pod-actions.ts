@@ -369,7 +369,11 @@ function pullIfAbsent(
 /** App containers first and together, then sidecars from the last to the first; then the sandbox, then the rest. */
 function planEnd(pod: Pod, runtime: PodRuntime, memory: PodMemory, nowMs: number, draft: Draft): void {
   const alive = runtime.containers.filter(isAlive);
-  const deadlineMs = (memory.terminatingSinceMs ?? nowMs) + podGraceSeconds(pod) * 1_000;
+  const graceSeconds = Math.min(
+    podGraceSeconds(pod),
+    memory.verdict?.graceSeconds ?? Number.POSITIVE_INFINITY,
+  );
+  const deadlineMs = (memory.terminatingSinceMs ?? nowMs) + graceSeconds * 1_000;
   const specs = new Map(containersOf(pod).map((spec) => [spec.container.name, spec]));
   const sidecars = [...specs.values()]
     .filter(({ kind }) => kind === "sidecar")

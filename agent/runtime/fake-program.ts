@@ -12,6 +12,8 @@ export interface FakeProcess {
   end(code: number): void;
   /** Ports it listens on; what is sent comes back. */
   readonly echoPorts: readonly number[];
+  /** What it has written to files of its root filesystem. */
+  readonly writtenBytes: () => number;
 }
 
 /**
@@ -30,6 +32,7 @@ export function startFakeProgram(
   const stderr = new PassThrough();
   const { promise: exit, resolve } = Promise.withResolvers<number>();
   const echoPorts: number[] = [];
+  let writtenBytes = 0;
   let cancelTimer = (): void => {};
   /** What `trap` set: signal -> exit code. */
   const traps = new Map<string, number>();
@@ -79,6 +82,9 @@ export function startFakeProgram(
         return undefined;
       case "while": // `while :; do ...; done`: until it is ended
         return undefined;
+      case "dd": // of whole mebibytes
+        writtenBytes += Number(/count=(\d+)/.exec(text)?.[1] ?? 0) * 1_024 * 1_024;
+        return run(rest, 0);
       case "nc":
         echoPorts.push(Number(/-p (\d+)/.exec(text)?.[1] ?? 0));
         return undefined;
@@ -96,6 +102,7 @@ export function startFakeProgram(
     stderr,
     exit,
     echoPorts,
+    writtenBytes: () => writtenBytes,
     end,
     signal: (name) => {
       if (name === "KILL") end(137);

@@ -326,6 +326,11 @@ export class FakeRuntime implements Runtime {
     return this.#containers.get(id)?.status;
   }
 
+  async writableLayerBytes(id: string, signal: AbortSignal): Promise<number | undefined> {
+    this.#enter("writableLayerBytes", undefined, signal);
+    return this.#container(id).process?.writtenBytes() ?? 0;
+  }
+
   async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
     this.#enter("updateResources", id, signal);
     const container = this.#container(id);

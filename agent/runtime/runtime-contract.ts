@@ -366,6 +366,15 @@ export async function runtimeContract(t: Test, subject: ContractSubject): Promis
     t.equal((await runtime.containerStatus(pod.first, soon()))?.state, "running");
   });
 
+  await t.test("what a container writes to its own files can be told", { timeout: patienceMs }, async (t) => {
+    await using pod = await podUp("layer", sh("dd if=/dev/zero of=/big bs=1M count=3; sleep 3600"));
+    const signal = soon();
+    // containerd looks every ten seconds.
+    while (((await runtime.writableLayerBytes(pod.first, signal)) ?? 0) < 3 * 1_024 * 1_024)
+      await delay(250, undefined, { signal });
+    await t.rejects(runtime.writableLayerBytes("0123456789abcdef", soon()), { code: "not-found" });
+  });
+
   await t.test("removing a sandbox removes what is in it", { timeout: patienceMs }, async (t) => {
     const pod = await podUp("remove", sh("sleep 3600"));
     await runtime.stopSandbox(pod.sandboxId, soon());

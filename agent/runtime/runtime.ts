@@ -38,6 +38,8 @@ export interface Runtime {
     signal: AbortSignal,
   ): Promise<readonly ContainerStatus[]>;
   containerStatus(id: string, signal: AbortSignal): Promise<ContainerStatus | undefined>;
+  /** What the container has written to its own root filesystem, in bytes; undefined where the runtime does not tell. */
+  writableLayerBytes(id: string, signal: AbortSignal): Promise<number | undefined>;
   /** Cgroup limits of a running container, for in-place resize. */
   updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void>;
   /** After the log file was renamed. Docker rotates by itself: a no-op there. */

@@ -607,6 +607,55 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
     }
   });
 
+  await t.test("EV6 VO4: who writes more to the disk than it may is turned out, and no other", async (t) => {
+    const writer = (name: string, script: string, more: Partial<PodSpec>, resources = {}): Pod => ({
+      metadata: { name, namespace: "default" },
+      spec: {
+        nodeName: "node-a",
+        automountServiceAccountToken: false,
+        terminationGracePeriodSeconds: 60,
+        ...more,
+        containers: [
+          {
+            name: "main",
+            image,
+            command: ["/bin/sh", "-c", `${script}; exec sleep 3600`],
+            resources,
+            ...(more.volumes === undefined ? {} : { volumeMounts: [{ name: "data", mountPath: "/data" }] }),
+          },
+        ],
+      },
+    });
+    const write = (file: string, mebibytes: number): string =>
+      `dd if=/dev/zero of=${file} bs=1M count=${mebibytes} 2>/dev/null`;
+    const volumes = [{ name: "data", emptyDir: { sizeLimit: "2Mi" } }];
+    const limits = { limits: { "ephemeral-storage": "2Mi" } };
+    const all = [
+      writer("volume-over", write("/data/big", 4), { volumes }),
+      writer("volume-within", write("/data/big", 1), { volumes }),
+      writer("layer-over", write("/big", 4), {}, limits),
+    ];
+    for (const pod of all) await admin.create(pods, pod, {}, signal);
+    const status = async (name: string) => (await get(name))?.status;
+    for (const name of ["volume-over", "layer-over"])
+      await until(`${name} is turned out`, async () => (await status(name))?.phase === "Failed", 90_000);
+    t.match(await status("volume-over"), {
+      reason: "Evicted",
+      message: 'Usage of EmptyDir volume "data" exceeds the limit "2Mi". ',
+      containerStatuses: [{ state: { terminated: { exitCode: 137 } } }],
+    });
+    t.match(await status("layer-over"), {
+      reason: "Evicted",
+      message: "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ",
+    });
+    t.equal((await status("volume-within"))?.phase, "Running");
+    for (const { metadata } of all) {
+      const name = metadata?.name ?? "";
+      await admin.delete(pods, { namespace: "default", name }, { gracePeriodSeconds: 1 }, signal);
+      await until(`${name} is gone`, async () => (await get(name)) === undefined);
+    }
+  });
+
   await t.test("LC16: a deleted Pod stops within its grace period and leaves nothing", async (t) => {
     await admin.delete(pods, { namespace: "default", name: "web" }, {}, signal);
     const asked = Date.now();

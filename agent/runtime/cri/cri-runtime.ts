@@ -234,6 +234,12 @@ export class CriRuntime implements Runtime {
     return container === undefined ? undefined : await this.#fullStatus(container, signal);
   }
 
+  async writableLayerBytes(id: string, signal: AbortSignal): Promise<number | undefined> {
+    const { stats } = await this.#runtime<StatsResponse>("ContainerStats", { containerId: id }, signal);
+    const used = stats?.writableLayer?.usedBytes?.value;
+    return used === undefined ? undefined : Number(used);
+  }
+
   async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
     const request = { containerId: id, linux: resourcesToCri(resources) };
     await this.#runtime("UpdateContainerResources", request, signal);
@@ -598,6 +604,12 @@ interface StatusResponse {
     }[];
   } | null;
   readonly info: Readonly<Record<string, string>>;
+}
+
+interface StatsResponse {
+  readonly stats: {
+    readonly writableLayer: { readonly usedBytes: { readonly value: bigint | number } | null } | null;
+  } | null;
 }
 
 const emptyAnswers = new Set([

@@ -254,6 +254,16 @@ export class DockerRuntime implements Runtime {
     return containerFromDocker(info, await this.imageStatus(info.Image, signal));
   }
 
+  async writableLayerBytes(id: string, signal: AbortSignal): Promise<number | undefined> {
+    // Docker counts the files for it: asked only of containers that have a limit.
+    const filters = { id: [id] };
+    const [info] = await this.#ask(`measure container "${id}"`, signal, () =>
+      this.#docker.listContainers({ all: true, size: true, filters }),
+    );
+    if (info === undefined) throw new RuntimeError("not-found", `there is no container "${id}" to measure`);
+    return "SizeRw" in info && typeof info.SizeRw === "number" ? info.SizeRw : 0;
+  }
+
   async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
     await this.#ask(`update container "${id}"`, signal, () =>
       this.#docker.getContainer(id).update(resourcesToDocker(resources)),
