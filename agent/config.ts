@@ -9,6 +9,8 @@ export interface AgentConfig {
   readonly nodeName: string;
   readonly nodeIp: readonly string[];
   readonly rootDir: string;
+  /** Where FlexVolume drivers are. */
+  readonly volumePluginDir: string;
   /** "" for no static Pods. */
   readonly staticPodPath: string;
   readonly fileCheckMs: number;
@@ -99,6 +101,12 @@ export const flags: Flags<AgentConfig> = {
     parse: text,
     default: "/var/lib/kubelet",
     help: "directory for volumes and other files of Pods",
+  },
+  volumePluginDir: {
+    flag: "volume-plugin-dir",
+    parse: text,
+    default: "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+    help: "directory of FlexVolume drivers, read when the agent starts",
   },
   staticPodPath: {
     flag: "pod-manifest-path",

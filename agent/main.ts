@@ -252,9 +252,17 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     tokens,
     clock,
   });
+  const builtin = await builtinPlugins({
+    refs,
+    tokens,
+    reader,
+    clock,
+    rootDir: config.rootDir,
+    flexFolder: config.volumePluginDir,
+  });
   const volumes = new Volumes({
     rootDir: config.rootDir,
-    plugins: [...builtinPlugins({ refs, tokens, reader, clock, rootDir: config.rootDir }), csi],
+    plugins: [...builtin, csi],
     client: reader,
     nodeName,
     nodeLabels: labels,

@@ -3,6 +3,7 @@ import type { ObjectReader } from "../last-known/object-reader.ts";
 import { agentFilePlugins, type AgentFilesPorts } from "./plugins/agent-files.ts";
 import { emptyDirPlugin } from "./plugins/empty-dir.ts";
 import { FcPlugin } from "./plugins/fc.ts";
+import { flexPlugins } from "./plugins/flex.ts";
 import { gitRepoPlugin } from "./plugins/git-repo.ts";
 import { hostPathPlugin } from "./plugins/host-path.ts";
 import { imagePlugin } from "./plugins/image.ts";
@@ -17,11 +18,13 @@ export interface BuiltinPorts extends AgentFilesPorts {
   readonly reader: ObjectReader | undefined;
   /** The agent's root directory. */
   readonly rootDir: string;
+  /** Where FlexVolume drivers are. */
+  readonly flexFolder: string;
 }
 
-/** Every kind of volume that needs no driver of others. */
-export function builtinPlugins(ports: BuiltinPorts): readonly VolumePlugin[] {
-  const { rootDir, reader } = ports;
+/** Every kind of volume that needs no CSI driver. */
+export async function builtinPlugins(ports: BuiltinPorts): Promise<readonly VolumePlugin[]> {
+  const { rootDir, reader, flexFolder } = ports;
   const secret = async (
     namespace: string,
     name: string,
@@ -40,6 +43,7 @@ export function builtinPlugins(ports: BuiltinPorts): readonly VolumePlugin[] {
     nfsPlugin,
     new IscsiPlugin({ rootDir, secret, links: "/dev/disk/by-path" }),
     new FcPlugin({ rootDir, links: "/dev/disk", sys: "/sys" }),
+    ...(await flexPlugins(flexFolder, secret)),
     gitRepoPlugin,
     imagePlugin,
     ...agentFilePlugins(ports),
