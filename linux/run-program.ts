@@ -29,6 +29,8 @@ export class ProgramError extends Error {
   }
 }
 
+/** How long the end of a program that was killed is waited for. */
+const endMs = 2_000;
 const maxOutputBytes = 64 * 1_024;
 
 /**
@@ -72,7 +74,9 @@ export async function runProgram(
   child.stdin.on("error", () => undefined); // a program may end without reading
   child.stdin.end(input);
   const end = (why: unknown): void => {
-    reject(why);
+    // Two of the same at a time could do harm, so its end is waited for; not for ever.
+    const giveUp = setTimeout(() => reject(why), endMs);
+    child.once("exit", () => reject(why)).once("close", () => clearTimeout(giveUp));
     if (child.pid !== undefined) killGroup(child.pid);
     // The streams of one that cannot be killed would keep this process alive.
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();

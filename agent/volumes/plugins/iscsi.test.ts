@@ -137,6 +137,42 @@ t.test(
   },
 );
 
+t.test(
+  "VO1: a set-up or an end that is cut off anywhere leaves nothing that the next one does not end",
+  { skip, timeout: 110_000 },
+  async (t) => {
+    const { folder, plugin } = await scene(t);
+    const request = requestOf(folder, source, "u1", { fsGroup: 4_242 });
+    const cut = async (
+      afterMs: number,
+      work: (within: AbortSignal) => Promise<unknown>,
+    ): Promise<boolean> => {
+      const stop = new AbortController();
+      const timer = setTimeout(() => stop.abort(), afterMs);
+      const isWhole = await work(stop.signal).then(
+        () => true,
+        () => false,
+      );
+      clearTimeout(timer);
+      return isWhole;
+    };
+    const seen = new Set<boolean>();
+    // Shorter and longer than it takes on any machine; what it was cut at is another thing each time.
+    for (let afterMs = 0; afterMs < 3_000 && !seen.has(true); afterMs = afterMs * 1.3 + 1) {
+      seen.add(await cut(afterMs, (within) => plugin().setUp(request, within)));
+      await cut(afterMs, (within) => plugin().tearDown(request.place, within));
+      await plugin().tearDown(request.place, signal);
+      t.same(await mountPointsBelow(folder), [], `after ${Math.round(afterMs)} ms`);
+      t.same(await readdir(`${folder}/links`), []);
+      t.notOk(existsSync(request.place.directory));
+    }
+    t.ok(seen.has(false) && seen.has(true), "some were cut off, and the last was not");
+    const { hostPath } = await plugin().setUp(request, signal);
+    t.match(await mountAt(hostPath), { type: "ext4" });
+    await plugin().tearDown(request.place, signal);
+  },
+);
+
 t.test("VO1: an iSCSI disk that cannot be had says why, without its password", { skip }, async (t) => {
   const { folder, plugin, calls } = await scene(t);
   await writeFile(`${folder}/away`, "");
