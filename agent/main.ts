@@ -71,6 +71,7 @@ import { growVolumes } from "./volumes/grow-volumes.ts";
 import { ObjectRefs } from "./volumes/object-refs.ts";
 import { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
 import { VolumeReadings } from "./volumes/volume-readings.ts";
+import { TrustBundles } from "./volumes/trust-bundles.ts";
 import { Volumes } from "./volumes/volumes.ts";
 
 /** What the server on 10250 is given. */
@@ -252,9 +253,11 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     tokens,
     clock,
   });
+  const trustBundles = new TrustBundles({ ...ports, client }, (uid) => dirty.add(uid));
   const builtin = await builtinPlugins({
     refs,
     tokens,
+    trustBundles,
     reader,
     clock,
     rootDir: config.rootDir,
@@ -617,6 +620,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     await volumes.close();
     csiDrivers.close();
     await context.refs.close();
+    await trustBundles.close();
     if (sender instanceof ApiEventRecorder) sender.close();
   }
 }

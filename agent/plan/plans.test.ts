@@ -1,5 +1,5 @@
 import t from "tap";
-import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
+import type { ClusterTrustBundleProjection, Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import { admissionRefusal } from "./admission.ts";
 import {
   containerResources,
@@ -21,7 +21,7 @@ import { parseResolvConf, podDns } from "./resolv-conf.ts";
 import { containerSecurity, rootRefusal } from "./security-context.ts";
 import { isMirror, mirrorPod, staticPod } from "./static-pod.ts";
 import { statusPatch } from "./status-patch.ts";
-import { volumeFiles } from "./volume-files.ts";
+import { type ObjectView, volumeFiles } from "./volume-files.ts";
 
 const limited = (limits: Record<string, string>, requests?: Record<string, string>) =>
   testPod({
@@ -410,6 +410,7 @@ t.test("VO7: volume files: items, modes, what is missing", async (t) => {
         : ({ state: "absent" } as const),
     secret: () => ({ state: "absent" }) as const,
     token: () => "tok",
+    trustBundle: () => ({ state: "absent" }) as const,
     facts,
   };
   const files = (volume: Parameters<typeof volumeFiles>[1]) => volumeFiles(testPod(), volume, sources);
@@ -447,6 +448,7 @@ t.test("VO7: binary data is told as bytes, and beside text", async (t) => {
     configMap: () => ({ state: "found", object }) as const,
     secret: () => ({ state: "found", object: { data: { key: object.binaryData.bytes } } }) as const,
     token: () => "",
+    trustBundle: () => ({ state: "absent" }) as const,
     facts: {
       nodeName: "n",
       hostIps: [],
@@ -472,6 +474,42 @@ t.test("VO7: binary data is told as bytes, and beside text", async (t) => {
   t.same(bytes({ name: "x", secret: { secretName: "a", defaultMode: 0o400 } }), { key: "400 ff00fe" });
 });
 
+t.test("VO9: a trust bundle is a file of the Pod's own, empty when it may be missing", async (t) => {
+  const absent = () => ({ state: "absent" }) as const;
+  const facts = {
+    nodeName: "n",
+    hostIps: [],
+    podIps: [],
+    allocatable: { cpuMilli: 0, memoryBytes: 0, ephemeralStorageBytes: 0 },
+  };
+  const files = (
+    clusterTrustBundle: ClusterTrustBundleProjection,
+    view: ObjectView<string>,
+    pod: Pod = testPod(),
+  ) =>
+    volumeFiles(
+      pod,
+      { name: "x", projected: { sources: [{ clusterTrustBundle }] } },
+      { configMap: absent, secret: absent, token: () => "", trustBundle: () => view, facts },
+    );
+  const found = { state: "found", object: "PEM" } as const;
+  const own = testPod({ securityContext: { runAsUser: 5 } });
+  t.same(files({ name: "b", path: "a/ca.pem" }, found)?.get("a/ca.pem"), {
+    data: Buffer.from("PEM"),
+    mode: 0o644,
+  });
+  t.match(files({ name: "b", path: "ca.pem" }, found, own)?.get("ca.pem"), { mode: 0o600, owner: 5 });
+  t.throws(() => files({ name: "b", path: "ca.pem" }, absent()), {
+    message: 'clustertrustbundle.certificates.k8s.io "b" not found',
+  });
+  const optional = files({ signerName: "s", path: "ca.pem", optional: true }, absent())?.get("ca.pem");
+  t.same(optional?.data, Buffer.alloc(0));
+  t.throws(() => files({ name: "b", path: "x", optional: true }, { state: "loading", why: "not yet" }), {
+    message: "not yet",
+  });
+  t.throws(() => files({ name: "b", path: "../x" }, found), /invalid path/);
+});
+
 t.test("VO9: a token belongs to the one user of its Pod, or to its group, or to all", async (t) => {
   const facts = {
     nodeName: "n",
@@ -480,7 +518,7 @@ t.test("VO9: a token belongs to the one user of its Pod, or to its group, or to 
     allocatable: { cpuMilli: 0, memoryBytes: 0, ephemeralStorageBytes: 0 },
   };
   const absent = () => ({ state: "absent" }) as const;
-  const sources = { configMap: absent, secret: absent, token: () => "tok", facts };
+  const sources = { configMap: absent, secret: absent, token: () => "tok", trustBundle: absent, facts };
   const volume = {
     name: "x",
     projected: { defaultMode: 0o444, sources: [{ serviceAccountToken: { path: "token" } }] },

@@ -1,5 +1,6 @@
 import path from "node:path";
 import type {
+  ClusterTrustBundleProjection,
   ConfigMap,
   KeyToPath,
   Pod,
@@ -7,6 +8,7 @@ import type {
   Volume,
   VolumeProjection,
 } from "#api/generated/kubernetes.ts";
+import { noBundles } from "./trust-anchors.ts";
 import { type DownwardFacts, podField, resourceField } from "./downward.ts";
 
 /** One file of a volume that the agent writes. */
@@ -32,6 +34,8 @@ export interface VolumeSources {
   secret(name: string): ObjectView<Secret>;
   /** The token for this projection, requested before. */
   token(audience: string, expirationSeconds: number): string;
+  /** The certificates that this projection selects, in PEM. */
+  trustBundle(projection: ClusterTrustBundleProjection): ObjectView<string>;
   readonly facts: DownwardFacts;
 }
 
@@ -208,17 +212,35 @@ function addProjection(
     const { audience = "", expirationSeconds = tokenSeconds.usual, path: file } = source.serviceAccountToken;
     files.set(checked(file), {
       data: Buffer.from(sources.token(audience, expirationSeconds)),
-      ...tokenRights(pod, mode),
+      ...ownRights(pod, mode),
     });
   }
-  for (const unsupported of ["clusterTrustBundle", "podCertificate"] as const) {
-    if (source[unsupported] !== undefined)
-      throw new VolumeContentError(`projected source ${unsupported} is not supported by this node`);
+  if (source.clusterTrustBundle !== undefined) {
+    const { path: file } = source.clusterTrustBundle;
+    const text = trustBundle(source.clusterTrustBundle, sources);
+    files.set(checked(file), { data: Buffer.from(text, "utf8"), ...ownRights(pod, mode) });
+  }
+  if (source.podCertificate !== undefined)
+    throw new VolumeContentError("projected source podCertificate is not supported by this node");
+}
+
+function trustBundle(projection: ClusterTrustBundleProjection, sources: VolumeSources): string {
+  const view = sources.trustBundle(projection);
+  switch (view.state) {
+    case "found":
+      return view.object;
+    case "loading":
+      throw new VolumeContentError(view.why);
+    case "absent":
+      if (projection.optional === true) return "";
+      throw new VolumeContentError(noBundles(projection));
+    default:
+      return view satisfies never;
   }
 }
 
-/** Only the Pod's user may read its token where there is one such user, and its group where there is one. */
-function tokenRights(pod: Pod, mode: number): Pick<VolumeFile, "mode" | "owner"> {
+/** Only the Pod's user may read what is the Pod's own where there is one such user, and its group where there is one. */
+function ownRights(pod: Pod, mode: number): Pick<VolumeFile, "mode" | "owner"> {
   const owner = tokenOwner(pod);
   const isOwn = owner !== undefined || pod.spec?.securityContext?.fsGroup !== undefined;
   return { mode: isOwn ? 0o600 : mode, ...(owner === undefined ? {} : { owner }) };

@@ -7,6 +7,7 @@ import { FakeClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
 import { ObjectRefs } from "../object-refs.ts";
 import { ServiceAccountTokens } from "../service-account-tokens.ts";
+import { TrustBundles } from "../trust-bundles.ts";
 import type { VolumeRequest } from "../volume-plugin.ts";
 import { agentFilePlugins } from "./agent-files.ts";
 
@@ -51,8 +52,13 @@ function requestIn(folder: string, app: string): VolumeRequest {
 t.test("files are written when their content is new, and looked at on the disk once a minute", async (t) => {
   const folder = t.testdir();
   const clock = new FakeClock();
-  const refs = new ObjectRefs({ client: undefined, clock, log: noLog, random: () => 0 }, () => undefined);
-  const [, downward] = agentFilePlugins({ refs, tokens: new ServiceAccountTokens(undefined, clock), clock });
+  const ports = { client: undefined, clock, log: noLog, random: () => 0 };
+  const [, downward] = agentFilePlugins({
+    refs: new ObjectRefs(ports, () => undefined),
+    tokens: new ServiceAccountTokens(undefined, clock),
+    trustBundles: new TrustBundles(ports, () => undefined),
+    clock,
+  });
   if (downward === undefined) throw new Error("there is no plugin");
   const { directory } = requestIn(folder, "").place;
   const data = (): Promise<string> => readlink(path.join(directory, "..data"));

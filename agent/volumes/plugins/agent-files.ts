@@ -8,12 +8,14 @@ import { writeAtomically } from "../atomic-writer.ts";
 import type { ObjectRefs } from "../object-refs.ts";
 import type { ServiceAccountTokens } from "../service-account-tokens.ts";
 import { tearDownDirectory } from "../tear-down-directory.ts";
+import type { TrustBundles } from "../trust-bundles.ts";
 import type { MountedVolume, VolumePlugin, VolumeRequest } from "../volume-plugin.ts";
 
 /** What the files are made of. */
 export interface AgentFilesPorts {
   readonly refs: ObjectRefs;
   readonly tokens: ServiceAccountTokens;
+  readonly trustBundles: TrustBundles;
   readonly clock: Clock;
 }
 
@@ -40,6 +42,7 @@ export function agentFilePlugins(ports: AgentFilesPorts): readonly VolumePlugin[
     setUp: async (request, signal) => setUp(request, inMemory, ports, written, signal),
     tearDown: async (place) => {
       written.delete(place.directory);
+      ports.trustBundles.forget(place.podUid);
       await tearDownDirectory(place);
     },
   });
@@ -55,7 +58,7 @@ export function agentFilePlugins(ports: AgentFilesPorts): readonly VolumePlugin[
 async function setUp(
   { pod, source, place: { directory }, fsGroup, facts }: VolumeRequest,
   inMemory: boolean,
-  { refs, tokens, clock }: AgentFilesPorts,
+  { refs, tokens, trustBundles, clock }: AgentFilesPorts,
   written: Map<string, Written>,
   signal: AbortSignal,
 ): Promise<MountedVolume> {
@@ -67,6 +70,7 @@ async function setUp(
     configMap: (name) => refs.configMap(namespace, name),
     secret: (name) => refs.secret(namespace, name),
     token: (audience, seconds) => tokens.token(uid, audience, seconds),
+    trustBundle: (projection) => trustBundles.text(uid, projection),
     facts,
   });
   if (files === undefined) throw new Error(`volume "${volume.name}" has no content of the agent's`);
