@@ -45,7 +45,7 @@ t.test("a program that takes too long is ended with its children", async (t) => 
   const hang = ["-c", `sleep ${mark} & echo began; wait`];
   await t.rejects(runProgram("sh", hang, { timeoutMs: 300 }, signal), {
     code: "late",
-    message: /^"sh" has not ended after 0s: began/,
+    message: /^"sh" has not ended after 0s/,
   });
   const stop = new AbortController();
   const running = runProgram("sh", hang, { timeoutMs: 30_000 }, stop.signal);
