@@ -63,8 +63,14 @@ export class DiskMounts {
       const options = ["bind", ...(readOnly ? ["ro"] : []), ...mountOptions];
       await mountByProgram({ source: origin, target: directory, type: "", options }, mountMs, signal);
     }
+    if (fsGroup === undefined || readOnly) return;
     // The first Pod's group is everyone's: a running Pod is not to lose its own.
-    if (fsGroup === undefined || readOnly || (await this.#isShared(directory))) return;
+    if (await this.#isShared(directory)) {
+      const { gid } = await stat(directory);
+      const words = `The requested fsGroup is ${fsGroup}, but the volume ${place.name} has GID ${gid}.`;
+      if (gid !== fsGroup) request.warn("AlreadyMountedVolume", `${words} The volume may not be shareable.`);
+      return;
+    }
     // What is bound already has its group, unless an agent died on the way: then the top has not.
     const policy = isBound ? "OnRootMismatch" : fsGroupPolicy;
     try {

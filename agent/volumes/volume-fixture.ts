@@ -58,6 +58,7 @@ export function volumeRequest(
     fsGroup: undefined,
     fsGroupPolicy: "Always",
     slowGroup: { clock: new FakeClock(), volume: "u1/volumes/data", say: () => undefined },
+    warn: () => undefined,
     devicePath: "",
     facts: testFacts,
     ...more,

@@ -41,6 +41,8 @@ export interface VolumeRequest {
   readonly fsGroupPolicy: "Always" | "OnRootMismatch";
   /** Hears of giving the volume to its group when that takes long. */
   readonly slowGroup: SlowWalk;
+  /** Says a warning of the Pod, as an event. */
+  readonly warn: (reason: string, message: string) => void;
   /** Where the control plane attached it; "" when it was not attached or the control plane does not say. */
   readonly devicePath: string;
   /** What the downward API tells of the Pod and the node now. */

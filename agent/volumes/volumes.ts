@@ -155,10 +155,14 @@ export class Volumes {
     await job?.done;
     this.#jobs.delete(uid);
     const directory = podDirectory(rootDir, uid);
-    const subPaths = path.join(directory, "volume-subpaths");
-    await unmountBelow(subPaths);
-    await removeUnmounted(subPaths);
     const faults: unknown[] = [];
+    const subPaths = path.join(directory, "volume-subpaths");
+    try {
+      await unmountBelow(subPaths);
+      await removeUnmounted(subPaths);
+    } catch (cause) {
+      faults.push(cause);
+    }
     for (const { plugin, place } of await placesOf(rootDir, uid)) {
       try {
         const found = this.#plugin(plugin);
@@ -280,6 +284,7 @@ export class Volumes {
         volume: path.relative(path.join(rootDir, "pods"), place.directory),
         say: (message) => this.#ports.warn(uid, "VolumePermissionChangeInProgress", message),
       },
+      warn: (reason, message) => this.#ports.warn(uid, reason, message),
       devicePath: "",
       facts,
     };

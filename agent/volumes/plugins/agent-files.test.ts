@@ -38,6 +38,7 @@ function requestIn(folder: string, app: string): VolumeRequest {
     mountOptions: [],
     fsGroup: undefined,
     fsGroupPolicy: "Always",
+    warn: () => undefined,
     devicePath: "",
     slowGroup: { clock: new FakeClock(), volume: "u/info", say: () => undefined },
     facts: {

@@ -39,8 +39,13 @@ t.test("VO1: a local volume is the node's directory, which stays when the Pod go
   await plugin.setUp(first, signal);
   t.equal((await mountPointsBelow(hostPath)).length, 1, "a second set-up mounts nothing");
 
-  const second = requestOf(folder, { path: disk }, { uid: "u2", fsGroup: 7 });
+  const said: string[] = [];
+  const warn = (reason: string, message: string): void => void said.push(`${reason} ${message}`);
+  const second = requestOf(folder, { path: disk }, { uid: "u2", fsGroup: 7, warn });
   await plugin.setUp(second, signal);
+  t.same(said, [
+    "AlreadyMountedVolume The requested fsGroup is 7, but the volume pv has GID 4242. The volume may not be shareable.",
+  ]);
   t.equal((await stat(`${disk}/file`)).gid, 4_242, "a Pod that runs does not lose its group to the next");
   const third = requestOf(folder, { path: disk }, { uid: "u3", readOnly: true, mountOptions: ["noexec"] });
   const readOnly = await plugin.setUp(third, signal);
