@@ -65,9 +65,13 @@ export function mountTmpfs(target: string, options: string): void {
   }
 }
 
-/** Mounts a hugetlbfs of pages of this size in bytes. @throws LibcError `EINVAL` for a size the kernel has not. */
-export function mountHugePages(target: string, pageBytes: number, mode: number): void {
-  mount("nodev", target, "hugetlbfs", MS.nosuid | MS.nodev, `pagesize=${pageBytes},mode=${mode.toString(8)}`);
+/**
+ * Mounts a hugetlbfs of pages of this size in bytes.
+ * @param options such as `mode=0777`.
+ * @throws LibcError `EINVAL` for a size the kernel has not.
+ */
+export function mountHugePages(target: string, pageBytes: number, options: string): void {
+  mount("nodev", target, "hugetlbfs", MS.nosuid | MS.nodev, `pagesize=${pageBytes},${options}`);
 }
 
 /** Binds `source` (a directory, or a file on a file) onto `target`. */

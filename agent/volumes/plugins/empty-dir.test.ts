@@ -1,4 +1,4 @@
-import { chmod, readdir, stat, statfs, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, stat, statfs, writeFile } from "node:fs/promises";
 import t from "tap";
 import { mountPointsBelow, readMounts, unmountBelow } from "#linux/mount.ts";
 import { testContainer, testPod } from "../../plan/pod-fixtures.ts";
@@ -22,6 +22,12 @@ t.test("VO4: an emptyDir on disk is everyone's, once", { skip }, async (t) => {
   t.equal((await stat(hostPath)).mode & 0o7777, 0o700, "what the Pod made of it stays");
   await emptyDirPlugin.tearDown(request.place, signal);
   t.same(await readdir(`${folder}/pods/u1/volumes/kubernetes.io~empty-dir`), []);
+
+  await mkdir(`${hostPath}.new/left`, { recursive: true }); // by an agent that died before it was whole
+  await emptyDirPlugin.setUp({ ...request, fsGroup: undefined }, signal);
+  t.equal((await stat(hostPath)).mode & 0o7777, 0o777);
+  t.same(await readdir(hostPath), []);
+  t.same(await readdir(`${folder}/pods/u1/volumes/kubernetes.io~empty-dir`), ["data"]);
 });
 
 t.test("VO4: an emptyDir in memory takes no more than its limit", { skip }, async (t) => {
@@ -38,6 +44,13 @@ t.test("VO4: an emptyDir in memory takes no more than its limit", { skip }, asyn
     const { hostPath } = await emptyDirPlugin.setUp(request, signal);
     const { bsize, blocks } = await statfs(hostPath);
     t.equal(bsize * blocks, bytes, name);
+    const grouped = await emptyDirPlugin.setUp(
+      { ...request, place: { ...request.place, directory: `${hostPath}-2` }, fsGroup: 4_242 },
+      signal,
+    );
+    const rights = await stat(grouped.hostPath);
+    t.same([rights.mode & 0o7777, rights.gid], [0o2777, 4_242], name);
+    await unmountBelow(grouped.hostPath);
     t.equal((await stat(hostPath)).mode & 0o7777, 0o777, name);
     await t.rejects(writeFile(`${hostPath}/file`, Buffer.alloc(bytes + 1)), { code: "ENOSPC" }, name);
     await emptyDirPlugin.setUp(request, signal);
@@ -58,14 +71,15 @@ t.test("VO4: an emptyDir of huge pages is a hugetlbfs of their size", { skip }, 
   const resources = { limits: { "hugepages-2Mi": "4Mi", memory: "8Mi" } };
   const pod = testPod({ containers: [testContainer("web", { resources })] });
   for (const medium of ["HugePages", "HugePages-2Mi"]) {
-    const request = volumeRequest(folder, emptyDirPlugin, { emptyDir: { medium } }, { pod });
+    const request = volumeRequest(folder, emptyDirPlugin, { emptyDir: { medium } }, { pod, fsGroup: 4_242 });
     const { hostPath } = await emptyDirPlugin.setUp(request, signal);
     t.match(
       (await readMounts()).find(({ point }) => point === hostPath),
       { type: "hugetlbfs" },
     );
     t.equal((await statfs(hostPath)).bsize, 2 * mebi);
-    t.equal((await stat(hostPath)).mode & 0o7777, 0o777);
+    const { mode, gid } = await stat(hostPath);
+    t.same([mode & 0o7777, gid], [0o2777, 4_242]);
     await emptyDirPlugin.setUp(request, signal);
     t.equal((await mountPointsBelow(hostPath)).length, 1, "mounted once");
     await emptyDirPlugin.tearDown(request.place, signal);

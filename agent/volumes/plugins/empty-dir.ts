@@ -1,9 +1,9 @@
-import { chmod, stat } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, rename, rm } from "node:fs/promises";
+import path from "node:path";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isMissing } from "#lib/read-if-there.ts";
 import { isFileSystemRoot, mountHugePages, mountTmpfs } from "#linux/mount.ts";
 import { emptyDirKind } from "../../plan/empty-dir.ts";
-import { applyFsGroup } from "../fs-group.ts";
 import { tearDownDirectory } from "../tear-down-directory.ts";
 import type { MountedVolume, VolumePlugin, VolumeRequest, VolumeSource } from "../volume-plugin.ts";
 
@@ -16,32 +16,54 @@ export const emptyDirPlugin: VolumePlugin = {
   tearDown: tearDownDirectory,
 };
 
-async function setUp(
-  { pod, source, place: { directory }, fsGroup, slowGroup, facts }: VolumeRequest,
-  signal: AbortSignal,
-): Promise<MountedVolume> {
+/** Everyone's; directories in it belong to the volume's group, where it has one. */
+const mode = { plain: 0o777, grouped: 0o2777 } as const;
+
+async function setUp({
+  pod,
+  source,
+  place: { directory },
+  fsGroup,
+  facts,
+}: VolumeRequest): Promise<MountedVolume> {
   const kind = emptyDirKind(pod, emptyDirOf(source) ?? {}, facts.allocatable.memoryBytes);
-  const isFresh = await stat(directory).then(
-    () => false,
-    (cause: unknown) => {
-      if (isMissing(cause)) return true;
-      throw cause;
-    },
-  );
+  if (kind.kind === "disk") {
+    await makeWhole(directory, fsGroup);
+    return { hostPath: directory };
+  }
   await makeFolder(directory, 0o755);
   // In use: its rights are the Pod's own business now.
-  if (kind.kind === "disk" ? !isFresh : await isFileSystemRoot(directory)) return { hostPath: directory };
+  if (await isFileSystemRoot(directory)) return { hostPath: directory };
+  // All at once, so that no agent that dies on the way leaves it half made.
+  const rights = fsGroup === undefined ? octal(mode.plain) : `${octal(mode.grouped)},gid=${fsGroup}`;
   if (kind.kind === "memory")
-    mountTmpfs(directory, `mode=0777${kind.sizeBytes === 0 ? "" : `,size=${kind.sizeBytes}`}`);
-  if (kind.kind === "huge-pages") mountHugePages(directory, kind.pageBytes, 0o777);
-  await chmod(directory, 0o777);
-  if (fsGroup !== undefined)
-    await applyFsGroup(
-      directory,
-      { group: fsGroup, policy: "Always", readOnly: false, slow: slowGroup },
-      signal,
-    );
+    mountTmpfs(directory, `mode=${rights}${kind.sizeBytes === 0 ? "" : `,size=${kind.sizeBytes}`}`);
+  else {
+    mountHugePages(directory, kind.pageBytes, `mode=${rights}`);
+    // It takes no setgid bit as an option (fs/hugetlbfs/inode.c).
+    if (fsGroup !== undefined) await chmod(directory, mode.grouped);
+  }
   return { hostPath: directory };
+}
+
+/** Makes the directory with all its rights, or leaves the one that is there: that is the Pod's own already. */
+async function makeWhole(directory: string, fsGroup: number | undefined): Promise<void> {
+  if ((await lstat(directory).catch(noneThere)) !== undefined) return;
+  await makeFolder(path.dirname(directory), 0o755);
+  const fresh = `${directory}.new`; // no volume is called so: a dot cannot be in its name
+  await rm(fresh, { recursive: true, force: true });
+  await mkdir(fresh);
+  if (fsGroup !== undefined) await chown(fresh, 0, fsGroup);
+  await chmod(fresh, fsGroup === undefined ? mode.plain : mode.grouped);
+  await rename(fresh, directory);
+}
+
+function noneThere(cause: unknown): undefined {
+  if (!isMissing(cause)) throw cause;
+}
+
+function octal(bits: number): string {
+  return bits.toString(8).padStart(4, "0");
 }
 
 function emptyDirOf(
