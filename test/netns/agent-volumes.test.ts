@@ -114,6 +114,7 @@ const manyVolumes: Pod = {
         securityContext: { runAsUser: 0 },
         volumeMounts: [
           { name: "settings", mountPath: "/settings" },
+          { name: "settings", mountPath: "/one", subPath: "text" },
           { name: "keys", mountPath: "/keys" },
           { name: "about", mountPath: "/about" },
           { name: "disk", mountPath: "/disk" },
@@ -334,13 +335,20 @@ async function story(t: Test, { runtime, directory: folder }: Ready, signal: Abo
   });
   await t.test("VO11: subPathExpr shows the Pod's own part", async (t) => {
     t.ok(existsSync(`${volumes}/kubernetes.io~empty-dir/scratch/of/many/new`));
-    t.equal((await mountPointsBelow(`${folder}/kubelet/pods/${uid}/volume-subpaths`)).length, 1);
+    t.equal((await mountPointsBelow(`${folder}/kubelet/pods/${uid}/volume-subpaths`)).length, 2);
   });
   await t.test("VO10: a label that changes reaches the file", async (t) => {
     t.match(await inside("main", "cat /about/labels"), /colour="green"/);
     const labels = { metadata: { labels: { colour: "blue" } } };
     await admin.patch(pods, { namespace, name: "many" }, "merge", labels, {}, signal);
     await until("the new label", async () => /colour="blue"/.test(await inside("main", "cat /about/labels")));
+  });
+  await t.test("VO7: what changes reaches a volume, and not a file that is shown by subPath", async (t) => {
+    t.equal(await inside("main", "cat /one"), "plain");
+    const change = { data: { text: "changed" } };
+    await admin.patch(configMaps, { namespace, name: "settings" }, "merge", change, {}, signal);
+    await until("the new text", async () => (await inside("main", "cat /settings/text")) === "changed");
+    t.equal(await inside("main", "cat /one"), "plain");
   });
   await t.test("VO3: nothing of the volumes is left when the Pod is gone, and their data is", async (t) => {
     await admin.delete(pods, { namespace, name: "many" }, {}, signal);
