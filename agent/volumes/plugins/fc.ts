@@ -74,7 +74,11 @@ export class FcPlugin implements VolumePlugin {
 
   async #setUp(fc: FCVolumeSource, request: VolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
     const { directory, deviceFile } = request.place;
-    if (!request.isBlock && (await mountAt(directory)) !== undefined) return { hostPath: directory };
+    const name = fcDiskName(fc);
+    if (!request.isBlock && (await mountAt(directory)) !== undefined) {
+      await this.#mounts.bind(this.#mounts.placeOf(name), request, signal);
+      return { hostPath: directory };
+    }
     const link = await this.#find(fc);
     const device = await multipathOf(await realpath(link), this.#ports.sys);
     if (request.isBlock) {
@@ -83,7 +87,7 @@ export class FcPlugin implements VolumePlugin {
     }
     await makeFolder(directory, 0o750);
     const { fsType = "", readOnly = false } = fc;
-    await this.#mounts.mount({ device, name: fcDiskName(fc), fsType, readOnly }, request, signal);
+    await this.#mounts.mount({ device, name, fsType, readOnly }, request, signal);
     return { hostPath: directory };
   }
 

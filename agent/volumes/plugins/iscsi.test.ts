@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import t, { type Test } from "tap";
 import type { ISCSIPersistentVolumeSource } from "#api/generated/kubernetes.ts";
 import { mountAt, mountPointsBelow, unmountBelow } from "#linux/mount.ts";
@@ -82,10 +82,14 @@ t.test(
     await writeFile(`${hostPath}/file`, "kept");
     const other = await one.setUp(second, signal);
     t.equal(await readFile(`${other.hostPath}/file`, "utf8"), "kept");
+    await one.tearDown(second.place, signal);
+    await chown(hostPath, 0, 0); // as if an agent had died before the volume was its group's
     const before = (await calls()).length;
     await one.setUp(first, signal);
+    t.equal((await stat(hostPath)).gid, 4_242);
     t.equal((await calls()).length, before, "what is mounted asks for nothing");
 
+    await one.setUp(second, signal);
     await plugin().tearDown(first.place, signal); // one that remembers nothing
     t.ok(await mountAt(shared), "the other Pod uses it still");
     t.notOk((await calls()).some((call) => call.includes("--logout")));

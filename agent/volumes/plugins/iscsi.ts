@@ -91,10 +91,13 @@ export class IscsiPlugin implements VolumePlugin {
     signal: AbortSignal,
   ): Promise<MountedVolume> {
     const { directory, deviceFile } = request.place;
-    if (!request.isBlock && (await mountAt(directory)) !== undefined) return { hostPath: directory };
+    const name = iscsiDiskName(disk);
+    if (!request.isBlock && (await mountAt(directory)) !== undefined) {
+      await this.#mounts.bind(this.#mounts.placeOf(name), request, signal);
+      return { hostPath: directory };
+    }
     const secrets = await this.#secrets(source, request, signal);
     // Places first: an agent that dies after the login is followed by one that finds them, and logs out.
-    const name = iscsiDiskName(disk);
     const [portal = ""] = disk.portals;
     if (request.isBlock) await this.#mounts.showDevice(this.#linkOf(portal, disk), deviceFile);
     else await makeFolder(directory, 0o750);
