@@ -35,7 +35,8 @@ interface Socket {
   readonly done: Promise<void>;
 }
 
-const rescanMs = 1_000;
+/** Time between two looks at everything; what the directory itself gets is seen at once. */
+const rescanMs = 5_000;
 /** The kubelet's wait for an answer; a plugin only tells its name. */
 const infoTimeoutMs = 10_000;
 const socketLimit = 256;

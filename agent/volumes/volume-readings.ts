@@ -1,7 +1,8 @@
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
-import type { ClaimOfPod, VolumeStats } from "./volume-plugin.ts";
+import { isMissing } from "#lib/read-if-there.ts";
 import { deviceStats, directoryStats } from "./directory-stats.ts";
+import type { ClaimOfPod, VolumeStats } from "./volume-plugin.ts";
 import type { KnownVolume } from "./volumes.ts";
 
 /** What was last read of a Pod's volume. */
@@ -31,7 +32,7 @@ export interface VolumeReadingsPorts {
 }
 
 /** How often it is looked for volumes whose time has come. */
-const lookMs = 2_000;
+const lookMs = 5_000;
 /** Longest that one reading holds up the others; it goes on alone, and the volume is not read again before it ends. */
 const patienceMs = 10_000;
 
@@ -125,7 +126,8 @@ export class VolumeReadings {
         abnormal(podUid, volume, condition.message);
       }
     } catch (cause) {
-      if (!signal.aborted)
+      // A Pod that has ended meanwhile has no volume any more.
+      if (!signal.aborted && !isMissing(cause))
         log.warn("cannot read a volume's size", { podUid, volume, cause: errorText(cause) });
     }
   }
