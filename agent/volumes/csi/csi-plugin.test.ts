@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { setImmediate as setImmediatePromise } from "node:timers/promises";
 import * as grpc from "@grpc/grpc-js";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
@@ -9,6 +10,7 @@ import { FakeClock } from "#lib/clock.ts";
 import { noLog } from "#lib/log.ts";
 import { type CsiDriverOptions, TestCsiDriver } from "../../../test/support/csi-driver.ts";
 import { FakeObjects } from "../../../test/support/fake-objects.ts";
+import { fuzzSeed, Random } from "../../../test/support/mutate.ts";
 import { until } from "../../agent-fixture.ts";
 import { volumeFaultMessages } from "../../plan/volume-faults.ts";
 import { agentMetrics, tellVolumeSizes } from "../../metrics.ts";
@@ -596,6 +598,41 @@ t.test(
     ]);
   },
 );
+
+t.test("VO15: Pods that come and go together never let two calls of a volume meet", async (t) => {
+  await using node = await TestNode.start();
+  const { driver } = node;
+  node.object({ attachRequired: false });
+  node.claim();
+  const random = new Random(fuzzSeed);
+  const refused: string[] = [];
+  let most = 0;
+  const live = async (uid: string): Promise<void> => {
+    for (let lives = 0; lives < 6; lives += 1) {
+      const setUp = node.setUp(claimed(uid)).then((messages) => refused.push(...messages));
+      // Some go while they are still being set up.
+      if (random.below(3) > 0) await setUp;
+      most = Math.max(most, driver.published.size);
+      for (let turns = random.below(20); turns > 0; turns -= 1) await setImmediatePromise();
+      await node.volumes.remove(uid, signal).catch((cause: unknown) => refused.push(String(cause)));
+      await setUp;
+    }
+  };
+  await Promise.all(["u1", "u2", "u3", "u4", "u5"].map(live));
+  const words = `FUZZ_SEED=${fuzzSeed}`;
+  t.same(
+    refused.filter((message) => !/This operation was aborted/.test(message)),
+    [],
+    `${words}: no call was sent away`,
+  );
+  t.ok(most > 1, `${words}: ${most} at once`);
+  t.equal(driver.published.size + driver.staged.size, 0, words);
+  t.same(
+    (await node.left()).filter((file) => /u\d|globalmount|vol_data/.test(file)),
+    [],
+    words,
+  );
+});
 
 t.test("VO15: what a killed agent left half written does not keep a volume", async (t) => {
   await using node = await TestNode.start();
