@@ -1,9 +1,10 @@
-import { lstat, readlink, rm, rmdir, stat, symlink, unlink } from "node:fs/promises";
+import { lstat, readlink, rm, rmdir, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { errorText } from "#lib/log.ts";
 import { makeFolder } from "#lib/make-folder.ts";
 import { isMissing } from "#lib/read-if-there.ts";
-import { mountAt } from "#linux/mount.ts";
+import { unmount } from "#linux/libc.ts";
+import { bindMount, mountAt } from "#linux/mount.ts";
 import { removeUnmounted } from "../pod-directories.ts";
 import type { MountedVolume } from "../volume-plugin.ts";
 import { type CsiCall, callPublish, callStage, step } from "./csi-call.ts";
@@ -53,6 +54,7 @@ export async function mapDevice(
       throw new Error(
         csiWords(`blockMapper.MapPodDevice failed: the driver published no block device at "${target}"`),
       );
+    await bindGlobally(target, path.join(paths.global, place.podUid));
     return { hostPath: target };
   });
 }
@@ -66,6 +68,9 @@ export async function unmapDevice(
 ): Promise<void> {
   const paths = blockPaths(rootDir, place.name);
   const target = path.join(paths.publish, place.podUid);
+  const bound = path.join(paths.global, place.podUid);
+  if ((await mountAt(bound)) !== undefined) unmount(bound);
+  await removeFile(bound);
   await driver.unpublish(data.volumeHandle, target, signal).catch((cause: unknown) => {
     throw new Error(csiWords(`blockMapper.UnmapPodDevice failed: ${errorText(cause)}`), { cause });
   });
@@ -78,12 +83,21 @@ export async function unmapDevice(
       });
     await removeUnmounted(paths.staging);
     await ifThere(rmdir(paths.publish));
+    await ifThere(rmdir(paths.global));
     await removeVolData(paths.data);
     await ifThere(rmdir(paths.data));
     await ifThere(rmdir(path.dirname(paths.data)));
   }
   // Last: it is what another agent would go by.
   await ifThere(unlink(place.deviceFile));
+}
+
+/** The device at a second place: there the kubelet looks for it, should it follow us on this node. */
+async function bindGlobally(device: string, bound: string): Promise<void> {
+  if ((await mountAt(bound)) !== undefined) return;
+  await makeFolder(path.dirname(bound), 0o750);
+  await writeFile(bound, "", { flag: "a" });
+  bindMount(device, bound);
 }
 
 /** What a driver left of its file; never a device that is still bound there. */

@@ -840,6 +840,7 @@ t.test(
     t.equal(device, `${paths.publish}/u1`);
     t.ok((await stat(device)).isBlockDevice());
     t.ok((await stat(`${rootDir}/pods/u1/volumeDevices/kubernetes.io~csi/pv`)).isBlockDevice(), "linked");
+    t.ok((await stat(`${paths.global}/u1`)).isBlockDevice(), "bound where the kubelet looks for it");
     t.match(driver.last("NodeStageVolume"), {
       stagingTargetPath: `${rootDir}/plugins/kubernetes.io/csi/volumeDevices/staging/pv`,
       volumeCapability: { block: {}, mount: null },

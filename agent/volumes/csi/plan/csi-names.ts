@@ -33,6 +33,8 @@ export function globalMountPath(rootDir: string, driver: string, handle: string)
 export interface BlockPaths {
   /** `vol_data.json` is in it. */
   readonly data: string;
+  /** Each Pod's device is bound in it, by its uid: how the kubelet finds it again. */
+  readonly global: string;
   readonly staging: string;
   /** The Pods' files are in it, by their uids. */
   readonly publish: string;
@@ -42,6 +44,7 @@ export function blockPaths(rootDir: string, volume: string): BlockPaths {
   const top = path.join(rootDir, "plugins", csiPluginName, "volumeDevices");
   return {
     data: path.join(top, volume, "data"),
+    global: path.join(top, volume, "dev"),
     staging: path.join(top, "staging", volume),
     publish: path.join(top, "publish", volume),
   };
