@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
 import t from "tap";
 import { standalone, until } from "../agent/agent-fixture.ts";
 import { watchedRuntime } from "../agent/runtime/watched-runtime.ts";
@@ -60,6 +62,43 @@ t.test("explain names the call that hangs, and the image that is not there", asy
   t.match(await said("image"), /ErrImageNeverPull: Container image "nowhere" is not present/);
   await until("the call", async () => /the runtime, for 1\.\d+s\n.*"sandbox"/.test(await said("stuck")));
   t.match(await said("stuck"), /Sandbox +absent/);
+});
+
+t.test("explain names the stop that hangs, and explain pods puts those that wait first", async (t) => {
+  const { folder, runtime, socket, more } = await agentPlace(t, { web: sleeper, other: sleeper });
+  const gate = Promise.withResolvers<void>();
+  const hanging = watchedRuntime(runtime, async (call, _, proceed) => {
+    if (call === "stopContainer") await gate.promise;
+    return await proceed();
+  });
+  const agent = await standalone(hanging, folder, 0, more);
+  t.teardown(async () => {
+    gate.resolve();
+    await agent.stop();
+  });
+  const list = async (): Promise<string> =>
+    (await keelson("explain", "pods", "--control-socket", socket)).out;
+  await until("both run", async () => (await list()).match(/Running, ready +-$/gm)?.length === 2);
+  t.match(
+    await list(),
+    /^POD +STATE +WAITS FOR\ndefault\/other-node-a +Running, ready +-\ndefault\/web-node-a /,
+  );
+  await rm(path.join(folder, "manifests/web.yaml"));
+  const ask = async (): Promise<string> =>
+    (await keelson("explain", "pod", "web", "--control-socket", socket)).out;
+  await until("it has its grace period", async () =>
+    /the grace period \(container "web"\)/.test(await ask()),
+  );
+  await until("it is over", async () => /its call "stop container" hangs/.test(await ask()));
+  t.match(await ask(), /Wants +that it ends, with 1s of grace: its source does not have it any more/);
+  t.match(
+    await list(),
+    /WAITS FOR\ndefault\/web-node-a +Running.* the runtime for \d\.\ds: the grace period is over/,
+  );
+  const json: unknown = JSON.parse(
+    (await keelson("explain", "pods", "-o", "json", "--control-socket", socket)).out,
+  );
+  t.match(json, [{ namespace: "default" }, { namespace: "default" }]);
 });
 
 t.test("explain --timeline tells the steps of a start, -o svg draws them", async (t) => {
@@ -134,6 +173,8 @@ t.test("what cannot be explained is said, with what to do", async (t) => {
     [["pod", "a", "b"], /"b" is one word too many/],
     [["pod", "a/b", "-n", "c"], /cannot both be meant/],
     [["pod", "a", "-o", "yaml"], /want one of "text", "json"/],
+    [["pods", "-o", "svg"], /pods are listed as text or json/],
+    [["pods", "-n", "default"], /all of the node's/],
     [["pod", "a", "--wrong"], /unknown flag --wrong/],
   ] as const) {
     const { code, err } = await keelson("explain", ...words, "--control-socket", socket);

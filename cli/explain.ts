@@ -1,4 +1,4 @@
-import { bool, type Flags, oneOf, parseFlags, renderFlags, text } from "#lib/flags.ts";
+import { bool, type Flags, oneOf, parseFlags, renderFlags, text, UsageError } from "#lib/flags.ts";
 import { flags as agentFlags } from "../agent/config.ts";
 import type { Command } from "./command.ts";
 import { askAgent } from "./local/ask-agent.ts";
@@ -42,6 +42,7 @@ export const explain: Command = {
     `usage: keelson explain pod NAMESPACE/NAME [-o json]
        keelson explain pod NAME [-n NAMESPACE]
        keelson explain pod UID
+       keelson explain pods [-o json]
        keelson explain pod NAME --timeline
        keelson explain pod NAME -o svg > start.svg
 
@@ -54,6 +55,15 @@ ${renderFlags(flags)}
     const shorts = { n: "--namespace", o: "--output" };
     const { words, flags: given } = splitWords(args, shorts, ["--timeline", "--no-timeline"]);
     const config = parseFlags("keelson explain", flags, given);
+    if (words.length === 1 && words[0] === "pods") {
+      const asked = `/v1/pods?${new URLSearchParams({ as: config.output }).toString()}`;
+      if (config.timeline || config.output === "svg" || config.namespace !== "")
+        throw new UsageError("keelson explain: pods are listed as text or json, all of the node's");
+      const all = await askAgent(config.controlSocket, "GET", asked, signal);
+      if (all.status !== 200) throw new Error(all.body.trim());
+      io.out(all.body);
+      return 0;
+    }
     const pod = podWords("keelson explain", words, config.namespace, true);
     const as = config.timeline && config.output === "text" ? "timeline" : config.output;
     const query = new URLSearchParams({ pod: pod.name, as });

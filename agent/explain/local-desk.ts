@@ -12,6 +12,8 @@ export interface LocalDesk {
   find(wish: PodWish): PodFound;
   /** undefined when the Pod has gone since it was found. */
   explain(podUid: string): PodExplanation | undefined;
+  /** Every Pod of the node. */
+  explainAll(): readonly PodExplanation[];
   /** Cuts the back-offs of a Pod, or of one container of it, short. undefined as above. */
   restartNow(podUid: string, container: string | undefined): CutShort | undefined;
 }
@@ -32,6 +34,7 @@ export function localDesk(context: AgentContext, table: PodTable, troubles: Node
       const entry = table.entries.get(podUid);
       return entry && explainEntry(context, entry, troubles);
     },
+    explainAll: () => [...table.entries.values()].map((entry) => explainEntry(context, entry, troubles)),
     restartNow: (podUid, container) => {
       const entry = table.entries.get(podUid);
       return entry && restartNow(context, entry, container);

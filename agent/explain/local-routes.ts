@@ -1,6 +1,7 @@
 import { explainText } from "../plan/explain/explain-text.ts";
 import { isoTimes } from "../plan/explain/iso-times.ts";
 import type { PodExplanation } from "../plan/explain/pod-explanation.ts";
+import { podsText } from "../plan/explain/pods-text.ts";
 import { timelineSvg } from "../plan/explain/timeline-svg.ts";
 import { timelineText } from "../plan/explain/timeline-text.ts";
 import type { LocalDesk } from "./local-desk.ts";
@@ -27,10 +28,11 @@ const routes: Readonly<
   >
 > = {
   "/v1/explain": { method: "GET", answer: explain },
+  "/v1/pods": { method: "GET", answer: pods },
   "/v1/restart-now": { method: "POST", answer: restartNow },
 };
 
-/** `GET /v1/explain?pod=web&namespace=default&as=text` and `POST /v1/restart-now?pod=web&container=main`. */
+/** `GET /v1/explain?pod=web&namespace=default&as=text` and `POST /v1/restart-now?pod=web&container=main`, `GET /v1/pods`. */
 export function localRoutes(desk: LocalDesk): (request: LocalRequest) => LocalAnswer {
   return ({ method, path, query }) => {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -50,6 +52,14 @@ function explain(desk: LocalDesk, query: URLSearchParams): LocalAnswer {
   const explanation = desk.explain(found.uid);
   if (explanation === undefined) return refuse(404, `the Pod "${query.get("pod")}" has just gone`);
   return { status: 200, ...form(explanation) };
+}
+
+function pods(desk: LocalDesk, query: URLSearchParams): LocalAnswer {
+  // Without their starts: these are for one Pod at a time, and would make a long answer.
+  const all = desk.explainAll().map((one) => ({ ...one, timeline: [] }));
+  return query.get("as") === "json"
+    ? { status: 200, type: "application/json", body: `${JSON.stringify(isoTimes(all), undefined, 2)}\n` }
+    : { status: 200, type: "text/plain", body: podsText(all) };
 }
 
 function restartNow(desk: LocalDesk, query: URLSearchParams): LocalAnswer {

@@ -222,6 +222,10 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
     );
     await show("image.txt", await says("image", /Back-off pulling image "127\.0\.0\.1:9\/none\/none:1"/));
     t.match(pull, /Errors, newest first\n.*Failed/);
+    const list = (await keelson("explain", "pods", "--control-socket", socket)).out;
+    await show("pods.txt", list);
+    t.match(list, /^default\/crash +Running +crash back-off for \S+: 10s after it ended/m);
+    t.match(list, /^default\/web +Running, ready +-$/m);
     const { code, out } = await keelson("restart-now", "default/crash", "--control-socket", socket);
     await show("restart-now.txt", out);
     t.equal(code, 0);

@@ -1,3 +1,4 @@
+import { oneLine } from "./one-line.ts";
 import type { ContainerStory, PodExplanation, ProbeStory, Wait } from "./pod-explanation.ts";
 import { probeWords } from "./run-waits.ts";
 import { countWords, spanWords, timeWords } from "./words.ts";
@@ -29,7 +30,7 @@ export function explainText(explanation: PodExplanation): string {
       .slice(0, shownErrors)
       .map(
         ({ firstMs, lastMs, count, reason, message }) =>
-          `  ${timeWords(lastMs, nowMs)}  ${reason}${count === 1 ? "" : ` (${countWords(count, "time")} since ${timeWords(firstMs, nowMs)})`}: ${oneLine(message)}`,
+          `  ${timeWords(lastMs, nowMs)}  ${reason}${count === 1 ? "" : ` (${countWords(count, "time")} since ${timeWords(firstMs, nowMs)})`}: ${oneLine(message, maxLine)}`,
       ),
     ...(errors.length > shownErrors ? [`  and ${errors.length - shownErrors} older ones: -o json`] : []),
   ];
@@ -53,7 +54,7 @@ function waitLines({ on, container, detail, sinceMs, untilMs }: Wait, nowMs: num
         ];
   const times = [...since, ...until].join(", ");
   const head = `${on}${container === undefined ? "" : ` (container "${container}")`}`;
-  return [`${head}${times === "" ? "" : `, ${times}`}`, `  ${oneLine(detail)}`];
+  return [`${head}${times === "" ? "" : `, ${times}`}`, `  ${oneLine(detail, maxLine)}`];
 }
 
 function containerLines(container: ContainerStory, nowMs: number): readonly string[] {
@@ -85,7 +86,7 @@ function containerLines(container: ContainerStory, nowMs: number): readonly stri
 
 function probeLine(probe: ProbeStory, nowMs: number): string {
   const asked = probe.lastMs === undefined ? "" : `, asked ${ago(probe.lastMs, nowMs)}`;
-  return `  ${probe.kind} probe: ${oneLine(probeWords(probe))}${asked}`;
+  return `  ${probe.kind} probe: ${oneLine(probeWords(probe), maxLine)}${asked}`;
 }
 
 function ago(ms: number, nowMs: number): string {
@@ -98,10 +99,4 @@ function row(name: string, text: string): string {
 
 function list(name: string, texts: readonly string[]): readonly string[] {
   return texts.map((text, place) => row(place === 0 ? name : "", text));
-}
-
-/** What others wrote (a probe's answer, a runtime's error) may hold anything: no line break, no control character. */
-function oneLine(text: string): string {
-  const line = text.replace(/[\s\p{Cc}]+/gu, " ").trim();
-  return line.length > maxLine ? `${line.slice(0, maxLine)}...` : line;
 }
