@@ -14,6 +14,9 @@ export interface AgentMetrics {
   readonly relistSeconds: Histogram;
   readonly oomKills: Counter<"victim">;
   readonly volumes: VolumeGauges;
+  readonly httpRequests: Counter<HttpLabel>;
+  readonly httpInflight: Gauge<HttpLabel>;
+  readonly httpSeconds: Histogram<HttpLabel>;
 }
 
 type VolumeGauge = Gauge<"namespace" | "persistentvolumeclaim">;
@@ -28,6 +31,9 @@ export interface VolumeGauges {
   readonly inodesUsed: VolumeGauge;
   readonly abnormal: VolumeGauge;
 }
+
+type HttpLabel = "method" | "path" | "server_type" | "long_running";
+const httpLabels: readonly HttpLabel[] = ["method", "path", "server_type", "long_running"];
 
 /** A registry of its own for each agent: several run in one process in tests. */
 export function agentMetrics(): AgentMetrics {
@@ -108,6 +114,25 @@ export function agentMetrics(): AgentMetrics {
         "Abnormal volume health status. The count is either 1 or 0. 1 indicates the volume is unhealthy, 0 indicates volume is healthy",
       ),
     },
+    httpRequests: new Counter({
+      name: "kubelet_http_requests_total",
+      help: "Number of the http requests received since the server started",
+      labelNames: httpLabels,
+      registers,
+    }),
+    httpInflight: new Gauge({
+      name: "kubelet_http_inflight_requests",
+      help: "Number of the inflight http requests",
+      labelNames: httpLabels,
+      registers,
+    }),
+    httpSeconds: new Histogram({
+      name: "kubelet_http_requests_duration_seconds",
+      help: "Duration in seconds to serve http requests",
+      labelNames: httpLabels,
+      buckets,
+      registers,
+    }),
   };
 }
 

@@ -19,6 +19,7 @@ import { Authenticator } from "./authenticate.ts";
 import { Authorizer } from "./authorize.ts";
 import { followCertificates, type Identity } from "./follow-certificates.ts";
 import { HttpError } from "./http-error.ts";
+import { type RequestLabels, requestLabels } from "./request-labels.ts";
 import { type RoutePorts, send, serveRequest } from "./routes.ts";
 import { servingCertificate } from "./serving-certificate.ts";
 import { UsageReader } from "./stats.ts";
@@ -51,6 +52,8 @@ export interface ServerPorts {
   readonly client: ApiClient | undefined;
   /** Prometheus text of the agent's own metrics. */
   readonly metrics: () => Promise<string>;
+  /** Told of every request; what it returns is called when the request is over. */
+  readonly count?: (request: RequestLabels) => () => void;
 }
 
 /** A server that listens. */
@@ -102,6 +105,7 @@ export async function startServer(
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0; // logs are followed for hours
   server.on("request", (request, response) => {
+    counted(ports, request, "readwrite", response);
     const ended = AbortSignal.any([signal, closing(response)]);
     void answer(request, response, ports.log, async (url) => {
       await gate.check(request, url, ended);
@@ -110,6 +114,7 @@ export async function startServer(
   });
   server.on("upgrade", (request, socket, head) => {
     socket.on("error", () => {});
+    counted(ports, request, "readwrite", socket);
     const ended = AbortSignal.any([signal, closing(socket)]);
     ended.addEventListener("abort", () => socket.destroy(), { once: true });
     void answerUpgrade(request, socket, ports.log, async (url) => {
@@ -122,7 +127,7 @@ export async function startServer(
   const ended = [closed(server, signal)];
   let readOnlyPort = 0;
   if (config.readOnlyPort !== 0) {
-    const plain = readOnlyServer(routes, ports.log, signal);
+    const plain = readOnlyServer(routes, ports, signal);
     await listen(plain, config.readOnlyPort, config.address);
     readOnlyPort = portOf(plain);
     ended.push(closed(plain, signal));
@@ -131,10 +136,11 @@ export async function startServer(
 }
 
 /** kubelet's 10255: what there is to see of the node, to everybody, over plain HTTP. Nothing of it changes anything. */
-function readOnlyServer(routes: RoutePorts, log: Log, signal: AbortSignal): HttpServer {
+function readOnlyServer(routes: RoutePorts, ports: ServerPorts, signal: AbortSignal): HttpServer {
   const server = createHttpServer((request, response) => {
+    counted(ports, request, "readonly", response);
     const ended = AbortSignal.any([signal, closing(response)]);
-    void answer(request, response, log, async (url) => {
+    void answer(request, response, ports.log, async (url) => {
       const [, first = ""] = url.pathname.split("/");
       if (!["healthz", "pods", "stats", "metrics"].includes(first))
         throw new HttpError(404, "404 page not found");
@@ -250,6 +256,18 @@ function reasonOf(status: number): string {
     502: "Bad Gateway",
   };
   return reasons[status] ?? "Internal Server Error";
+}
+
+/** @param stream closes when the request is over, however it ends. */
+function counted(
+  { count }: ServerPorts,
+  request: IncomingMessage,
+  server: RequestLabels["server_type"],
+  stream: { once(event: "close", listener: () => void): unknown },
+): void {
+  const [pathname = ""] = (request.url ?? "").split("?");
+  const done = count?.(requestLabels(request.method ?? "", pathname, server));
+  if (done !== undefined) stream.once("close", done);
 }
 
 /** Aborted when the other side is gone. */

@@ -14,6 +14,7 @@ import { FakeRuntime } from "../runtime/fake.ts";
 import { accessFor } from "./access.ts";
 import { fakeView } from "./fake-view.ts";
 import { type ServerConfig, startServer } from "./main.ts";
+import type { RequestLabels } from "./request-labels.ts";
 import { selfSignedCertificate, type ServingCertificate } from "./serving-certificate.ts";
 
 t.test("a path needs its own subresource, and running commands needs create", async (t) => {
@@ -242,10 +243,52 @@ t.test("agent §2.1: the read-only port shows what harms nobody, and nothing els
   t.match(await get("/pods", "POST"), [405, /Method/]);
 });
 
+t.test(
+  "agent §2.6: requests are counted by what they are for, and what is none of it is other",
+  async (t) => {
+    const running = new Map<string, number>();
+    const seen: string[] = [];
+    const count = ({ method, path, server_type, long_running }: RequestLabels): (() => void) => {
+      const name = `${method} ${path} ${server_type} ${long_running}`;
+      seen.push(name);
+      running.set(name, (running.get(name) ?? 0) + 1);
+      return () => running.set(name, (running.get(name) ?? 0) - 1);
+    };
+    await using node = await serverNode(
+      { readOnlyPort: await freePort(), anonymousAuth: true },
+      systemClock,
+      count,
+    );
+    for (const [method, route] of [
+      ["GET", "/pods"],
+      ["POST", "/exec/default/web/main?command=ls"],
+      ["GET", "/metrics/resource"],
+      ["GET", "/metrics/of/everybody"],
+      ["OPTIONS", "/secret-123"],
+    ] as const)
+      await ask({ port: node.port, path: route, method });
+    await (await fetch(`http://127.0.0.1:${node.readOnlyPort}/healthz`)).text();
+    t.same(seen, [
+      "GET pods readwrite false",
+      "POST exec readwrite true",
+      "GET metrics/resource readwrite false",
+      "GET other readwrite false",
+      "other other readwrite false",
+      "GET healthz readonly false",
+    ]);
+    const upgrade = { connection: "Upgrade", upgrade: "SPDY/3.1" };
+    await ask({ port: node.port, path: "/attach/default/web/main", method: "POST", headers: upgrade });
+    t.equal(seen.at(-1), "POST attach readwrite true");
+    await until(async () => [...running.values()].every((number) => number === 0));
+    t.same(new Set(running.values()), new Set([0]), "and none is left over");
+  },
+);
+
 /** A server of a Pod `default/web`, that asks {@link FakeReviews}. */
 async function serverNode(
   config: Partial<ServerConfig>,
   clock: Clock,
+  count: (request: RequestLabels) => () => void = () => () => {},
 ): Promise<AsyncDisposable & { readonly port: number; readonly readOnlyPort: number }> {
   const rootDir = await mkdtemp(path.join(tmpdir(), "keelson-server-"));
   const stop = new AbortController();
@@ -256,6 +299,7 @@ async function serverNode(
     clock,
     view,
     runtime,
+    count,
     metrics: async () => "",
     client: new ApiClient(new FakeReviews()),
   };
@@ -340,5 +384,6 @@ async function freePort(): Promise<number> {
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 100; tries += 1) if (await condition()) return;
+  const signal = AbortSignal.timeout(30_000);
+  while (!(await condition())) await systemClock.sleep(5, signal);
 }

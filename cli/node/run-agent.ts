@@ -6,6 +6,7 @@ import { localRoutes } from "../../agent/explain/local-routes.ts";
 import { serveLocalSocket } from "../../agent/explain/local-socket.ts";
 import { runAgent } from "../../agent/main.ts";
 import { startServer } from "../../agent/server/main.ts";
+import type { RequestLabels } from "../../agent/server/request-labels.ts";
 import { openRuntime } from "./open-runtime.ts";
 
 /** The agent with the real runtime and its server, until the signal is aborted. */
@@ -28,7 +29,18 @@ export async function runAgentHere(
         runtime,
         startServer: async (settings, ports, stop) => {
           const metrics = () => ports.metrics.registry.metrics();
-          const server = await startServer(settings, { ...ports, metrics }, stop);
+          const { httpRequests, httpInflight, httpSeconds } = ports.metrics;
+          const count = (request: RequestLabels): (() => void) => {
+            const labels = { ...request };
+            httpRequests.inc(labels);
+            httpInflight.inc(labels);
+            const timed = httpSeconds.startTimer(labels);
+            return () => {
+              httpInflight.dec(labels);
+              timed();
+            };
+          };
+          const server = await startServer(settings, { ...ports, metrics, count }, stop);
           await server.closed;
         },
         startLocalSocket: async (settings, { desk, log: to }, stop) => {
