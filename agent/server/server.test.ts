@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
@@ -281,6 +283,52 @@ t.test(
     t.equal(seen.at(-1), "POST attach readwrite true");
     await until(async () => [...running.values()].every((number) => number === 0));
     t.same(new Set(running.values()), new Set([0]), "and none is left over");
+  },
+);
+
+t.test(
+  "agent §2.3: streams pass the gate like any request, and idle ones are cut over TLS too",
+  async (t) => {
+    const reader = { authorization: "Bearer reader" };
+    for (const upgrade of ["SPDY/3.1", "websocket"]) {
+      const headers = {
+        connection: "Upgrade",
+        upgrade,
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+      };
+      for (const action of ["exec", "attach"]) {
+        const route = { path: `/${action}/default/web/main?command=cat&output=1&input=1`, method: "GET" };
+        await using strict = await serverNode({ streamIdleMs: 200 }, systemClock);
+        t.match(
+          await ask({ port: strict.port, ...route, headers }),
+          { status: 401 },
+          `${upgrade} ${action}: nobody`,
+        );
+        t.match(
+          await ask({ port: strict.port, ...route, headers: { ...headers, ...reader } }),
+          { status: 403, text: /verb=get,create/ },
+          `${upgrade} ${action}: who may only read`,
+        );
+        const all: Partial<ServerConfig> = { streamIdleMs: 200, authorizationMode: "AlwaysAllow" };
+        await using open = await serverNode(all, systemClock);
+        const sent = request({
+          host: "127.0.0.1",
+          port: open.port,
+          ...route,
+          headers: { ...headers, ...reader },
+          rejectUnauthorized: false,
+          agent: false,
+        });
+        sent.end();
+        const [response, socket] = (await once(sent, "upgrade")) as [IncomingMessage, Duplex];
+        t.equal(response.statusCode, 101);
+        socket.on("error", () => {});
+        socket.resume();
+        if (!socket.closed) await once(socket, "close", { signal: AbortSignal.timeout(30_000) });
+        t.pass(`${upgrade} ${action}: cut when idle`);
+      }
+    }
   },
 );
 
