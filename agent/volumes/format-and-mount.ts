@@ -1,4 +1,4 @@
-import { runProgram } from "#linux/run-program.ts";
+import { ProgramError, runProgram } from "#linux/run-program.ts";
 import { mountByProgram } from "./mount-program.ts";
 
 /** A disk that is to show its files. */
@@ -88,10 +88,15 @@ async function makeFileSystem(device: string, type: string, signal: AbortSignal)
     );
 }
 
+/** A node without fsck goes on without, as with the kubelet. */
 async function check(device: string, signal: AbortSignal): Promise<void> {
-  const { code, said } = await runProgram("fsck", ["-a", device], { timeoutMs: checkMs }, signal);
-  if ((code & fsck.errorsLeft) !== 0 && code < fsck.cannot)
-    throw new Error(`'fsck' found errors on device ${device} but could not correct them: ${said.trim()}`);
+  try {
+    const { code, said } = await runProgram("fsck", ["-a", device], { timeoutMs: checkMs }, signal);
+    if ((code & fsck.errorsLeft) !== 0 && code < fsck.cannot)
+      throw new Error(`'fsck' found errors on device ${device} but could not correct them: ${said.trim()}`);
+  } catch (cause) {
+    if (!(cause instanceof ProgramError && cause.code === "missing")) throw cause;
+  }
 }
 
 function errorOf(cause: unknown): string {

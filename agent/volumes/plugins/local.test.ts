@@ -3,6 +3,7 @@ import { lstat, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from "
 import t from "tap";
 import { mountAt, mountPointsBelow, readMounts } from "#linux/mount.ts";
 import { run } from "../../../test/support/run-command.ts";
+import { standInPrograms } from "../../../test/support/stand-in-programs.ts";
 import { testPod } from "../../plan/pod-fixtures.ts";
 import { loopDevice } from "../../../test/support/loop-device.ts";
 import { mountFolder, needsRoot, volumeRequest } from "../volume-fixture.ts";
@@ -143,6 +144,41 @@ t.test("VO1: a disk that is not empty, or not to be written, is never formatted"
     message: 'cannot run "mkfs.none-such": this node has no such program; install it',
   });
   t.same(await mountPointsBelow(folder), []);
+});
+
+t.test("VO1: a disk is checked before it is mounted, on a node that can", { skip }, async (t) => {
+  const folder = await mountFolder(t);
+  const device = await loopDevice(t, `${folder}/image`, 16);
+  const plugin = new LocalPlugin(folder);
+  const request = requestOf(folder, { path: device });
+  await run("mkfs.ext4", "-q", device);
+  const own = ["mount", "umount", "blkid"].map((name) => [name, `PATH=/usr/sbin:/usr/bin exec ${name} "$@"`]);
+  const fsck = `echo "$*" >>${folder}/calls; read -r code <${folder}/code; exit $code`;
+  await standInPrograms(t, folder, { ...Object.fromEntries(own), fsck }, true);
+  const cases = [
+    { name: "clean", code: 0, mounts: true },
+    { name: "errors were corrected", code: 1, mounts: true },
+    { name: "errors are left", code: 4, mounts: false },
+    { name: "it cannot work on this kind", code: 8, mounts: true },
+  ];
+  for (const { name, code, mounts } of cases) {
+    await writeFile(`${folder}/code`, `${code}\n`);
+    if (mounts) await plugin.setUp(request, signal);
+    else
+      await t.rejects(plugin.setUp(request, signal), {
+        message: `'fsck' found errors on device ${device} but could not correct them: `,
+      });
+    await plugin.tearDown(request.place, signal);
+    t.pass(name);
+  }
+  t.same(
+    (await readFile(`${folder}/calls`, "utf8")).trim().split("\n"),
+    cases.map(() => `-a ${device}`),
+  );
+  await rm(`${folder}/bin/fsck`);
+  await plugin.setUp(request, signal);
+  t.ok(await mountAt(request.place.directory), "a node without fsck goes on without");
+  await plugin.tearDown(request.place, signal);
 });
 
 t.test("VO14: a local volume of mode Block is shown as the device that it is", { skip }, async (t) => {
