@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
 import { ApiClient } from "#api/client.ts";
@@ -23,6 +23,7 @@ import { runControl } from "../../control/main.ts";
 import { testContainerd } from "../support/containerd.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
+import { root } from "../support/paths.ts";
 import { run } from "../support/run-command.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
@@ -192,6 +193,15 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
       );
     },
   );
+
+  await t.test("explain: who is not root is told so", async (t) => {
+    await chmod(folder, 0o711);
+    const program = path.join(root, "cli/entry.ts");
+    const words = ["--reuid", "65534", "--clear-groups", process.execPath, program, "explain", "pod", "web"];
+    await t.rejects(run("setpriv", ...words, "--control-socket", socket), {
+      message: /cannot ask the agent at ".*": only root may; run it with sudo/,
+    });
+  });
 
   await t.test("explain: a Pod without its ConfigMap waits for its volumes", async (t) => {
     await create(
