@@ -285,6 +285,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     volumes: () => volumes.all(),
     periodMs: config.volumeStatsMs,
     changed: (readings) => tellVolumeSizes(metrics, readings),
+    took: (source, seconds) => metrics.volumeReadSeconds.observe({ metric_source: source }, seconds),
     abnormal: (uid, volume, message) => {
       const pod = table.entries.get(uid)?.pod;
       if (pod !== undefined)

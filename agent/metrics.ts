@@ -17,6 +17,7 @@ export interface AgentMetrics {
   readonly httpRequests: Counter<HttpLabel>;
   readonly httpInflight: Gauge<HttpLabel>;
   readonly httpSeconds: Histogram<HttpLabel>;
+  readonly volumeReadSeconds: Histogram<"metric_source">;
 }
 
 type VolumeGauge = Gauge<"namespace" | "persistentvolumeclaim">;
@@ -100,6 +101,13 @@ export function agentMetrics(): AgentMetrics {
       name: "keelson_agent_oom_kills_total",
       help: "Processes that the kernel killed for want of memory: a container's own, a child in one that runs on, or another of the node's.",
       labelNames: ["victim"],
+      registers,
+    }),
+    volumeReadSeconds: new Histogram({
+      name: "kubelet_volume_metric_collection_duration_seconds",
+      help: "Duration in seconds to calculate volume stats",
+      labelNames: ["metric_source"],
+      buckets,
       registers,
     }),
     volumes: {

@@ -20,7 +20,7 @@ t.test("VO17: /stats/summary tells the sizes of a Pod's volumes, and whose claim
       cgroup: "/",
       volumes: [
         { ...reading, volume: "scratch" },
-        { ...reading, volume: "data", claim, stats: { ...sizes, condition } },
+        { ...reading, volume: "data", claim, stats: { ...sizes, condition, source: "statfs" } },
       ],
     };
   const view: AgentView = { ...plain, podByUid: (uid) => withVolumes(plain.podByUid(uid)) };
@@ -48,4 +48,5 @@ t.test("VO17: /stats/summary tells the sizes of a Pod's volumes, and whose claim
       },
     ],
   });
+  t.notMatch(JSON.stringify(summary), /statfs/, "who counted is for the metrics");
 });

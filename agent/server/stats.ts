@@ -215,7 +215,7 @@ function usageJson(usage: Usage, totalBytes?: number): object {
 }
 
 function volumeJson({ volume, claim, timeMs, stats }: VolumeReading): object {
-  const { condition, ...sizes } = stats;
+  const { condition, source: _, ...sizes } = stats;
   return {
     time: new Date(timeMs).toISOString(),
     ...sizes,

@@ -26,10 +26,13 @@ export async function directoryStats(directory: string, signal: AbortSignal): Pr
     inodes: disk.files,
     inodesFree: disk.ffree,
     inodesUsed: disk.files - disk.ffree,
+    source: "statfs",
   };
   if (own !== undefined) return whole;
   const used = await usage(directory, signal);
-  return used === undefined ? whole : { ...whole, usedBytes: used.bytes, inodesUsed: used.inodes };
+  return used === undefined
+    ? whole
+    : { ...whole, usedBytes: used.bytes, inodesUsed: used.inodes, source: "du" };
 }
 
 /** What the kernel says of a block device: its size alone. @see sysfs-block: sectors of 512 bytes. */
@@ -39,7 +42,7 @@ export async function deviceStats(device: string): Promise<VolumeStats> {
   const major = (rdev >>> 8) & 0xfff;
   const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
   const sectors = Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, "utf8"));
-  return { capacityBytes: sectors * 512 };
+  return { capacityBytes: sectors * 512, source: "block" };
 }
 
 /** Bytes and inodes below a directory, itself included; another file system that is mounted in it is not counted. */
@@ -93,5 +96,6 @@ async function statsByProgram(directory: string, signal: AbortSignal): Promise<V
     inodes,
     inodesFree,
     inodesUsed: inodes - inodesFree,
+    source: "statfs",
   };
 }

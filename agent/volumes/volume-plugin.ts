@@ -65,6 +65,8 @@ export interface VolumeStats {
   readonly inodes?: number;
   readonly inodesFree?: number;
   readonly inodesUsed?: number;
+  /** Who counted: `du`, `statfs`, `block`, or the name of a CSI driver. */
+  readonly source?: string;
   /** What its driver says of its health; missing where nobody does. */
   readonly condition?: { readonly abnormal: boolean; readonly message: string };
 }

@@ -28,6 +28,7 @@ t.test("VO17: a directory on the disk is counted as du does, whatever stands in 
     `${more} bytes: a file of two names counts once, a link leads nowhere`,
   );
   t.equal(inodesUsed, 5);
+  t.equal(empty.source, "du");
   t.ok(capacityBytes > usedBytes, "the disk's");
 });
 
@@ -38,6 +39,7 @@ t.test("VO17: a volume with a file system of its own says what that says", { ski
   const stats = await directoryStats(folder, signal);
   t.equal(stats.capacityBytes, 1_048_576);
   t.equal(stats.inodes, 50);
+  t.equal(stats.source, "statfs");
   t.equal(stats.inodesUsed, 2);
   t.ok((stats.usedBytes ?? 0) >= 100_000 && (stats.usedBytes ?? 0) < 110_000);
   await mkdir(path.join(folder, "sub"));
@@ -88,6 +90,7 @@ t.test("VO17: each volume is read once in a while, and one that hangs holds up n
     volumes: () => volumes,
     periodMs: 60_000,
     changed: () => undefined,
+    took: () => undefined,
     abnormal: () => undefined,
   });
   const first = readings.pass(signal);

@@ -27,6 +27,8 @@ export interface VolumeReadingsPorts {
   readonly periodMs: number;
   /** There are other readings. */
   readonly changed: (readings: readonly VolumeReading[]) => void;
+  /** A reading took this long. @param source who counted. */
+  readonly took: (source: string, seconds: number) => void;
   /** A volume is not well, in the words of its driver; told once for as long as it says the same. */
   readonly abnormal: (podUid: string, volume: string, message: string) => void;
 }
@@ -113,10 +115,12 @@ export class VolumeReadings {
     known: KnownVolume,
     signal: AbortSignal,
   ): Promise<void> {
-    const { clock, log, abnormal } = this.#ports;
+    const { clock, log, abnormal, took } = this.#ports;
+    const beganMs = clock.monotonicMs();
     try {
       const stats = await statsOf(known, signal);
       if (stats === undefined || !this.#begun.has(key)) return;
+      if (stats.source !== undefined) took(stats.source, (clock.monotonicMs() - beganMs) / 1_000);
       const claim = known.source.from === "claim" ? known.source.claim : undefined;
       this.#readings.set(key, { podUid, volume, claim, timeMs: clock.now(), stats });
       const { condition } = stats;

@@ -681,6 +681,7 @@ t.test(
       volumes: () => node.volumes.all(),
       periodMs: 60_000,
       changed: (all) => tellVolumeSizes(metrics, all),
+      took: (source, seconds) => metrics.volumeReadSeconds.observe({ metric_source: source }, seconds),
       abnormal: (...words) => events.push(words.join(" ")),
     });
     driver.condition = { abnormal: true, message: "the disk is worn" };

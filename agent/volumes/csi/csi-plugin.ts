@@ -87,6 +87,7 @@ export class CsiPlugin implements VolumePlugin {
       `${volume.driver}^${volume.handle}`,
       async () => {
         const call = await this.#prepare(request, volume, object, signal);
+        signal.throwIfAborted(); // from here on there is something to take down
         return await (request.isBlock ? mapDevice : mountFiles)(call, this.#staged, this.#ports, signal);
       },
       signal,
@@ -176,7 +177,8 @@ export class CsiPlugin implements VolumePlugin {
       ? blockPaths(rootDir, place.name).staging
       : globalMountPath(rootDir, data.driverName, data.volumeHandle);
     const answer = await driver.stats(data.volumeHandle, hostPath, isStaged ? staging : "", signal);
-    return volumeStats(answer, capabilities.has(nodeCapability.volumeCondition));
+    const stats = volumeStats(answer, capabilities.has(nodeCapability.volumeCondition));
+    return { ...stats, source: data.driverName };
   }
 
   /** One name too many does less harm than a volume that is taken away in use. */
