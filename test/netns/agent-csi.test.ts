@@ -35,6 +35,7 @@ import { testContainerd } from "../support/containerd.ts";
 import { TestCsiDriver } from "../support/csi-driver.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
+import { fuzzSeed, Random } from "../support/mutate.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
   (file) => !existsSync(file),
@@ -76,10 +77,10 @@ function podOf(name: string, script: string, volumes: PodSpec["volumes"], more: 
   };
 }
 
-t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 180_000 }, async (t) => {
+t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_000 }, async (t) => {
   await using containerd = await testContainerd("csi");
   enterNetns(containerd.netns);
-  const signal = AbortSignal.timeout(170_000);
+  const signal = AbortSignal.timeout(230_000);
   const channel = new Channel(containerd.endpoint, criCodec());
   await importImage(channel, busyboxImage(), image, signal);
   channel.close();
@@ -338,6 +339,48 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 180_00
     await until("unstaged", () => driver.staged.size === 0);
     t.same(driver.methods.slice(-2), ["NodeUnpublishVolume", "NodeUnstageVolume"]);
   });
+
+  await t.test(
+    "VO15: agents that are killed again and again mount what is wanted, and leave nothing",
+    async (t) => {
+      await claim("four", { csi: { driver: plain, volumeHandle: "h4" } });
+      const random = new Random(fuzzSeed);
+      let deaths = 0;
+      /** One agent after another, each with a little more time, until it holds. */
+      const killUntil = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
+        const deadline = Date.now() + 30_000;
+        while (!(await holds())) {
+          if (Date.now() > deadline) throw new Error(`it did not come to this: ${what}`);
+          await agent.kill();
+          deaths += 1;
+          agent = startAgent();
+          const aliveMs = 700 + random.below(600) + 20 * deaths;
+          for (const endsAt = Date.now() + aliveMs; Date.now() < endsAt && !(await holds()); )
+            await systemClock.sleep(20, signal);
+        }
+      };
+      const volumes = [...(ofClaim("four") ?? []), { name: "inline", ...inline }];
+      const both = { volumeMounts: [...mounted.volumeMounts, { name: "inline", mountPath: "/inline" }] };
+      for (const name of ["sixth", "seventh"])
+        await admin.create(pods, podOf(name, `echo ran >>/data/${name}`, volumes, both), {}, signal);
+      await killUntil("both run", async () =>
+        (await Promise.all([get("sixth"), get("seventh")])).every((pod) => pod?.status?.phase === "Running"),
+      );
+      const global = driver.staged.get("h4") ?? "";
+      for (const name of ["sixth", "seventh"]) {
+        await until(`${name} has written`, () => existsSync(`${global}/${name}`));
+        // A container whose start was cut off by a death may have begun: it runs again.
+        t.match(readFileSync(`${global}/${name}`, "utf8"), /^(ran\n)+$/);
+      }
+      for (const name of ["sixth", "seventh"]) await remove(name);
+      await killUntil("all is taken down", () => driver.published.size + driver.staged.size === 0);
+      t.ok(deaths > 2, `${deaths} deaths`);
+      for (const name of ["sixth", "seventh"]) await gone(name);
+      await until("nothing is left", () => !existsSync(path.dirname(global)));
+      const points = (await mountPoints()).filter((point) => point.startsWith(`${folder}/kubelet`));
+      t.same(points, []);
+    },
+  );
 
   await t.test("VO15: a Pod whose driver is not there is told so", async (t) => {
     await driver.stop();
