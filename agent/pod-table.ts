@@ -4,7 +4,7 @@ import { keyOf, keyText } from "#api/meta.ts";
 import { markApiSource } from "./plan/mark-source.ts";
 import { qosClass } from "./plan/qos.ts";
 import { containersOf, type SpecContainer } from "./plan/containers-of.ts";
-import { isMirror } from "./plan/static-pod.ts";
+import { isMirror } from "./plan/mirror-pod.ts";
 import { PodEntry } from "./pod-entry.ts";
 
 /** Who hears of changes in the table. */

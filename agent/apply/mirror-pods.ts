@@ -4,7 +4,7 @@ import { pods } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { annotation } from "../plan/names.ts";
-import { mirrorPod } from "../plan/static-pod.ts";
+import { mirrorPod } from "../plan/mirror-pod.ts";
 import type { PodEntry } from "../pod-entry.ts";
 
 /**

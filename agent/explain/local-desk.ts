@@ -1,4 +1,4 @@
-import { isMirror } from "../plan/static-pod.ts";
+import { isMirror } from "../plan/mirror-pod.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { findPod, type PodFound, type PodNames, type PodWish } from "../plan/explain/find-pod.ts";
 import type { PodExplanation } from "../plan/explain/pod-explanation.ts";

@@ -1,11 +1,10 @@
 import { type FSWatcher, watch } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import { parse } from "yaml";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
-import { staticPod } from "../plan/static-pod.ts";
+import { manifestReader } from "./manifest-reader.ts";
 
 /** Largest manifest that is read, in bytes. */
 const maxManifestBytes = 3 * 1024 * 1024;
@@ -63,6 +62,7 @@ function startWatch(place: string, changed: () => void): FSWatcher | undefined {
 async function scan(place: string, known: Map<string, Pod>, ports: StaticPodPorts): Promise<readonly Pod[]> {
   const found = new Map<string, Pod>();
   for (const file of await manifests(place)) {
+    const { parse, staticPod } = await manifestReader();
     try {
       const { size } = await stat(file);
       if (size > maxManifestBytes)

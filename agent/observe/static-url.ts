@@ -1,7 +1,6 @@
-import { parse } from "yaml";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
-import { manifestsOf, staticPod } from "../plan/static-pod.ts";
+import { manifestReader } from "./manifest-reader.ts";
 import type { StaticPodPorts } from "./static-pods.ts";
 
 /** Largest answer that is read, in bytes. */
@@ -33,6 +32,7 @@ export async function followStaticUrl(
     try {
       const answer = await read(source, signal);
       if (answer !== before) {
+        const { manifestsOf, parse, staticPod } = await manifestReader();
         const seenMs = clock.now();
         const found: Pod[] = manifestsOf(parse(answer)).map((manifest) =>
           staticPod(manifest, { kind: "http", place: shown }, nodeName, seenMs),

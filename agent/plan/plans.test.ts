@@ -19,7 +19,8 @@ import { firstTally, portNumber, tally } from "./probe-verdict.ts";
 import { qosClass } from "./qos.ts";
 import { parseResolvConf, podDns } from "./resolv-conf.ts";
 import { containerSecurity, rootRefusal } from "./security-context.ts";
-import { isMirror, mirrorPod, staticPod } from "./static-pod.ts";
+import { isMirror, mirrorPod } from "./mirror-pod.ts";
+import { staticPod } from "./static-pod.ts";
 import { statusPatch } from "./status-patch.ts";
 import { type ObjectView, volumeFiles } from "./volume-files.ts";
 

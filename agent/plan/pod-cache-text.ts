@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Node, Pod, Service } from "#api/generated/kubernetes.ts";
 import type { KubeObject } from "#api/meta.ts";
-import { isMirror } from "./static-pod.ts";
+import { isMirror } from "./mirror-pod.ts";
 
 /** What of the API's objects is kept on the disk. */
 export type PodCacheMode = "off" | "without-secrets" | "with-secrets";

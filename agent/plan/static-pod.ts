@@ -83,33 +83,6 @@ function withoutNulls(value: unknown): unknown {
   return Object.fromEntries(kept.map(([name, field]) => [name, withoutNulls(field)]));
 }
 
-/** The API's image of a static Pod. @param node its owner, when the Node object is known. */
-export function mirrorPod(pod: Pod, node: { readonly name: string; readonly uid: string } | undefined): Pod {
-  const { uid: _uid, ...metadata } = pod.metadata ?? {};
-  return {
-    metadata: {
-      ...metadata,
-      annotations: {
-        ...metadata.annotations,
-        [annotation.mirror]: metadata.annotations?.[annotation.sourceHash] ?? "",
-      },
-      ...(node === undefined
-        ? {}
-        : {
-            ownerReferences: [
-              { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid, controller: true },
-            ],
-          }),
-    },
-    ...(pod.spec === undefined ? {} : { spec: pod.spec }),
-  };
-}
-
-/** True for a Pod in the API that only shows a static Pod. */
-export function isMirror(pod: Pod): boolean {
-  return pod.metadata?.annotations?.[annotation.mirror] !== undefined;
-}
-
 function apiReference(pod: Pod): string | undefined {
   const { spec } = pod;
   if ((spec?.serviceAccountName ?? "") !== "") return "serviceaccounts";
