@@ -49,6 +49,7 @@ import { followStaticUrl } from "./observe/static-url.ts";
 import type { NodeRoom } from "./plan/admission.ts";
 import { containersOf, fieldPathOf } from "./plan/containers-of.ts";
 import { allocatableOf, type NodeReport, standardLabels } from "./plan/node-status.ts";
+import { isPassingStatus } from "./plan/passing-status.ts";
 import { parseResolvConf } from "./plan/resolv-conf.ts";
 import { sortPodIps } from "./plan/sort-pod-ips.ts";
 import { swapFault } from "./plan/swap.ts";
@@ -110,6 +111,8 @@ const workers = 32;
 /** Statuses written at the same time. */
 const reporters = 8;
 const keyLimit = 8_192;
+/** How long a status that soon is another waits for it: three writes for the start of a Pod become one. */
+const passingStatusMs = 250;
 
 /**
  * Runs the Pods of this node until the signal is aborted. Stopping harms no Pod: everything runs on, and the
@@ -385,7 +388,10 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     nodeKnown: () => node !== undefined,
     report: (entry) => {
       journals.statusComputed(entry);
-      reports.add(entry.uid);
+      const { status, terminatingSinceMs } = entry;
+      const canWait = terminatingSinceMs === undefined && status !== undefined && isPassingStatus(status);
+      if (canWait) reports.addAfter(entry.uid, passingStatusMs);
+      else reports.add(entry.uid);
     },
     forget: (entry) => {
       table.forget(entry);

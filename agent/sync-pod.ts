@@ -61,6 +61,7 @@ export async function syncPod(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, runtime } = context;
+  useObjects(context, entry); // read while the runtime answers
   const [sandboxes, containers] = await Promise.all([
     runtime.listSandboxes({ podUid: entry.uid }, signal),
     runtime.listContainers({ podUid: entry.uid }, signal),
@@ -71,7 +72,6 @@ export async function syncPod(
   if (!admit(context, entry, ports)) return;
   await grantResources(context, entry, ports);
   judgeDeadline(context, entry, ports);
-  useObjects(context, entry);
   await readLastWords(context, entry);
   trackProbes(context, entry);
   const pod = entry.withStatus();
