@@ -52,6 +52,8 @@ export class CriRuntime implements Runtime {
   readonly #codec: Codec;
   /** Ended containers do not change any more: their status is asked for once. */
   #ended = new Map<string, ContainerStatus>();
+  /** Running ones as last seen. A list of the whole node takes them from here: see {@link listContainers}. */
+  #running = new Map<string, ContainerStatus>();
   /** Addresses of ready sandboxes, asked for once. */
   #networks = new Map<string, Pick<SandboxStatus, "ips" | "network">>();
   /** Which Pod a container or sandbox is of, as last listed: to name it in events. */
@@ -213,10 +215,20 @@ export class CriRuntime implements Runtime {
       { filter: { labelSelector: selector(filter) } },
       signal,
     );
-    const found = await Promise.all(containers.map((container) => this.#fullStatus(container, signal)));
-    if (filter.podUid === undefined) {
+    // A list of the whole node is made often and costs a call for each container; one that still runs has not changed
+    // but by calls of ours. Whoever asks for one Pod is told anew.
+    const isWhole = filter.podUid === undefined;
+    const found = await Promise.all(
+      containers.map(async (container) => {
+        const isStill = container.state === containerRunning && !this.#endTold.has(container.id);
+        const known = isWhole && isStill ? this.#running.get(container.id) : undefined;
+        return known ?? (await this.#fullStatus(container, signal));
+      }),
+    );
+    if (isWhole) {
       const ids = new Set(containers.map((container) => container.id));
       this.#ended = keep(this.#ended, ids);
+      this.#running = keep(this.#running, ids);
       for (const id of this.#stopSignals.keys()) if (!ids.has(id)) this.#stopSignals.delete(id);
       for (const id of this.#podOf.keys())
         if (!ids.has(id) && !this.#sandboxIds.has(id)) this.#podOf.delete(id);
@@ -243,6 +255,7 @@ export class CriRuntime implements Runtime {
   async updateResources(id: string, resources: LinuxResources, signal: AbortSignal): Promise<void> {
     const request = { containerId: id, linux: resourcesToCri(resources) };
     await this.#runtime("UpdateContainerResources", request, signal);
+    this.#running.delete(id);
   }
 
   async reopenLog(id: string, signal: AbortSignal): Promise<void> {
@@ -488,6 +501,8 @@ export class CriRuntime implements Runtime {
       if (status.stopSignal === 0 && full.stopSignal !== undefined)
         this.#stopSignals.set(full.id, full.stopSignal);
       if (full.state === "exited") this.#ended.set(full.id, full);
+      if (full.state === "running") this.#running.set(full.id, full);
+      else this.#running.delete(full.id);
       return full;
     } catch (cause) {
       if (isGone(cause)) return undefined; // removed between the list and the question
