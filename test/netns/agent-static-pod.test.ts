@@ -23,6 +23,7 @@ import { testDockerd } from "../support/dockerd.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxArchive, busyboxImage } from "../support/image-tar.ts";
 import { run } from "../support/run-command.ts";
+import { until } from "../support/until.ts";
 
 t.setTimeout(300_000);
 const image = "docker.io/keelson/busybox:1";
@@ -61,18 +62,6 @@ spec:
     image: "${image}"
     command: [/bin/sh, -c, "echo last words > /dev/termination-log; exit 3"]
 `;
-
-async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  withinMs = 30_000,
-): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 /** A runtime with the test image, in a machine of its own. */
 interface Ready extends AsyncDisposable {

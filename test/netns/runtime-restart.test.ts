@@ -22,6 +22,7 @@ import { testContainerd } from "../support/containerd.ts";
 import { testDockerd } from "../support/dockerd.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxArchive, busyboxImage } from "../support/image-tar.ts";
+import { until } from "../support/until.ts";
 
 const image = "docker.io/keelson/busybox:1";
 const isRoot = process.getuid?.() === 0;
@@ -44,14 +45,6 @@ spec:
     command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
     livenessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 1}
 `;
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in 30 s: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 async function story(t: Test, daemon: Restartable, runtime: Runtime, signal: AbortSignal): Promise<void> {
   const folder = daemon.directory;
