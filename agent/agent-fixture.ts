@@ -14,7 +14,7 @@ import type { Runtime } from "./runtime/runtime.ts";
 export interface StandaloneAgent {
   readonly view: AgentView;
   /** What it has said, as `reason message`. */
-  readonly events: readonly string[];
+  readonly events: string[];
   readonly stop: () => Promise<void>;
 }
 

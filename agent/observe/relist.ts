@@ -1,6 +1,8 @@
 import { errorText } from "#lib/log.ts";
 import type { AgentContext } from "../agent-context.ts";
 import type { AgentMetrics } from "../metrics.ts";
+import type { PodRuntime } from "../model.ts";
+import { runtimeFingerprint } from "../plan/runtime-fingerprint.ts";
 import type { PodTable } from "../pod-table.ts";
 import { removeOrphanCgroups } from "../resources/pod-cgroups.ts";
 import { podDirectories } from "../volumes/pod-directories.ts";
@@ -18,6 +20,8 @@ export interface RelistPorts {
 }
 
 const pauseMs = 100;
+/** One pass in so many looks at every Pod, whatever the runtime says. */
+const thoroughEvery = 5;
 /** After a pass that failed. */
 const againMs = 5_000;
 
@@ -27,6 +31,7 @@ export class Relister {
   readonly #ports: RelistPorts;
   readonly #health: RelistHealth;
   #wanted = Promise.withResolvers<void>();
+  #passes = 0;
 
   constructor(context: AgentContext, ports: RelistPorts) {
     this.#context = context;
@@ -72,7 +77,14 @@ export class Relister {
       runtime.listSandboxes({}, signal),
       runtime.listContainers({}, signal),
     ]);
-    for (const uid of table.entries.keys()) markDirty(uid);
+    // What is as it was is left alone, so that an idle node idles; what else may have gone wrong is looked for seldom.
+    const isThorough = this.#passes % thoroughEvery === 0;
+    this.#passes += 1;
+    const now = byPod(sandboxes, containers);
+    for (const [uid, entry] of table.entries) {
+      const has = now.get(uid) ?? { sandboxes: [], containers: [] };
+      if (isThorough || runtimeFingerprint(has) !== runtimeFingerprint(entry.runtime)) markDirty(uid);
+    }
     prober.keepOnly(new Set(containers.map(({ id }) => id)));
     if (isComplete()) {
       for (const { podUid: uid, podName: name, podNamespace: namespace } of [...sandboxes, ...containers]) {
@@ -111,4 +123,19 @@ export class Relister {
         );
     }
   }
+}
+
+function byPod(
+  sandboxes: PodRuntime["sandboxes"],
+  containers: PodRuntime["containers"],
+): ReadonlyMap<string, PodRuntime> {
+  const ofSandbox = Map.groupBy(sandboxes, ({ podUid }) => podUid);
+  const ofContainer = Map.groupBy(containers, ({ podUid }) => podUid);
+  const uids = new Set([...ofSandbox.keys(), ...ofContainer.keys()]);
+  return new Map(
+    [...uids].map((uid) => [
+      uid,
+      { sandboxes: ofSandbox.get(uid) ?? [], containers: ofContainer.get(uid) ?? [] },
+    ]),
+  );
 }
