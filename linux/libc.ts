@@ -66,9 +66,13 @@ export function mount(source: string, target: string, type: string, flags: numbe
   );
 }
 
-/** umount2(2). `lazy` detaches now and cleans up when nobody uses it any more. */
+/**
+ * umount2(2). A link that the path ends in is not followed: what is mounted elsewhere stays.
+ * `lazy` detaches now and cleans up when nobody uses it any more.
+ */
 export function unmount(target: string, options: { readonly lazy?: boolean } = {}): void {
-  check(`unmount "${target}"`, calls.umount2(target, options.lazy === true ? 2 : 0));
+  const [detach, noFollow] = [2, 8];
+  check(`unmount "${target}"`, calls.umount2(target, noFollow | (options.lazy === true ? detach : 0)));
 }
 
 /** setns(2): moves the calling thread. Only between two synchronous statements: nothing else may run in between. */

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { constants, existsSync } from "node:fs";
+import { mkdir, mkdtemp, open, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import t, { type Test } from "tap";
@@ -78,6 +78,21 @@ t.test(
     t.equal(await readFile(`${folder}/disk/sub/file`, "utf8"), "the node's own");
   },
 );
+
+t.test("ML5: a link that is mounted is taken down itself, and not what it leads to", { skip }, async (t) => {
+  const folder = await scene(t);
+  for (const name of ["other", "pod"]) await mkdir(`${folder}/${name}`);
+  mountTmpfs(`${folder}/other`, "size=64k");
+  await symlink(`${folder}/other`, `${folder}/link`);
+  await writeFile(`${folder}/pod/target`, "");
+  // As a subPath was bound once: the handle is the link's own.
+  await using link = await open(`${folder}/link`, 0o10000000 | constants.O_NOFOLLOW);
+  bindMount(`/proc/self/fd/${link.fd}`, `${folder}/pod/target`);
+  t.equal((await mountPointsBelow(`${folder}/pod`)).length, 1);
+  await unmountBelow(`${folder}/pod`);
+  t.same(await mountPointsBelow(`${folder}/pod`), []);
+  t.equal((await mountPointsBelow(`${folder}/other`)).length, 1);
+});
 
 t.test("ML5: a mount that is in use stays with all that is in it, until it is not", { skip }, async (t) => {
   const folder = await scene(t);
