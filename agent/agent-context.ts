@@ -14,7 +14,8 @@ import type { DownwardFacts } from "./plan/downward.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
 import type { Prober } from "./probes/prober.ts";
 import type { Allocations } from "./resources/allocations.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import type { UserNamespaces } from "./resources/user-namespaces.ts";
+import type { Runtime, RuntimeHandler } from "./runtime/runtime.ts";
 import type { ObjectRefs } from "./volumes/object-refs.ts";
 import type { ServiceAccountTokens } from "./volumes/service-account-tokens.ts";
 import type { VolumeReadings } from "./volumes/volume-readings.ts";
@@ -44,6 +45,7 @@ export interface AgentContext {
   readonly journals: PodJournals;
   readonly cgroups: CgroupMounts | undefined;
   readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly userNamespaces: UserNamespaces;
   readonly node: NodeState;
   /** Ends with the agent. */
   readonly signal: AbortSignal;
@@ -62,6 +64,8 @@ export interface NodeState {
   /** The lowest oom_score_adj this process may give to a child. */
   readonly minOomScoreAdj: number;
   readonly facts: (podIps: readonly string[]) => DownwardFacts;
+  /** What the runtime tells of its handlers. */
+  readonly handlers: () => readonly RuntimeHandler[];
   readonly labels: () => Readonly<Record<string, string>>;
 }
 

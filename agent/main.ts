@@ -59,6 +59,7 @@ import { ProbeResults } from "./probes/probe-results.ts";
 import { type Probed, Prober } from "./probes/prober.ts";
 import { Allocations } from "./resources/allocations.ts";
 import { limitLocalStorage } from "./resources/local-storage.ts";
+import { podIds, UserNamespaces } from "./resources/user-namespaces.ts";
 import { ensureQosCgroups } from "./resources/pod-cgroups.ts";
 import { type Runtime, RuntimeError } from "./runtime/runtime.ts";
 import { syncPod, type SyncPorts } from "./sync-pod.ts";
@@ -343,6 +344,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       succeeded: ({ podUid, container }, kind) => journals.of(podUid).moment(`${kind} probe`, container.name),
       event: sayProbe,
     }),
+    userNamespaces: await UserNamespaces.open(config.rootDir, await podIds()),
     cgroups: await findCgroups().catch(() => undefined),
     cgroupDriver: state.status?.cgroupDriver ?? config.cgroupDriver,
     node: {
@@ -357,6 +359,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       minOomScoreAdj: await lowestOomScoreAdj(),
       facts: (podIps) => ({ nodeName, hostIps, podIps: sortPodIps(podIps, hostIps[0]), allocatable }),
       labels,
+      handlers: () => state.status?.handlers ?? [],
     },
     signal: running,
     markDirty: (uid) => dirty.add(uid),
@@ -380,6 +383,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
     node: node ?? { metadata: { name: nodeName, labels: labels() } },
     allowedUnsafeSysctls: config.allowedUnsafeSysctls,
     appArmorEnabled,
+    strictGroups: state.status?.strictGroups ?? false,
   });
   const syncPorts: SyncPorts = {
     others: (own) => table.admitted(own),
@@ -446,6 +450,8 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
       facts,
       use: await readNodeUse(config.rootDir),
       maxPods: config.maxPods,
+      handlers: state.status?.handlers ?? [],
+      strictGroups: state.status?.strictGroups ?? false,
       reservedMemoryBytes: config.systemReservedMemoryBytes,
       port: config.port,
       runtimeVersion: state.version,

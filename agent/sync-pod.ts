@@ -404,6 +404,7 @@ async function cleanUp(
   for (const container of entry.runtime.containers)
     await removeContainer(context, entry.pod, container, signal);
   await during("remove directory", () => context.volumes.remove(entry.uid, signal));
+  context.userNamespaces.release(entry.uid);
   await rm(logDirectoryOf(context, entry), { recursive: true, force: true });
   // Last: an agent that dies before this is followed by one that finds the Pod by it, and all that is left.
   for (const { id } of entry.runtime.sandboxes) await runtime.removeSandbox(id, signal);

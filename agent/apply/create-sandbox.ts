@@ -5,6 +5,7 @@ import { type AgentContext, podEvent } from "../agent-context.ts";
 import { podHostname } from "../plan/hostname.ts";
 import { podDns } from "../plan/resolv-conf.ts";
 import { sandboxConfig } from "../plan/sandbox-config.ts";
+import { userNamespaceRefusal } from "../plan/security-refusal.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { cgroupParentOf, ensurePodCgroup } from "../resources/pod-cgroups.ts";
 import type { SandboxConfig } from "../runtime/runtime.ts";
@@ -30,8 +31,11 @@ export async function createSandbox(
     );
   }
   try {
+    const handler = await runtimeHandler(context.reader, pod, signal);
+    const refusal = userNamespaceRefusal(pod, handler, context.node.handlers());
+    if (refusal !== undefined) throw new Error(refusal);
     await ensurePodCgroup(context, entry);
-    const config = sandboxOf(context, entry, attempt);
+    const config = await sandboxOf(context, entry, attempt);
     for (const { reason, message } of podDns(
       pod,
       { servers: context.config.clusterDns, domain: context.config.clusterDomain },
@@ -40,7 +44,6 @@ export async function createSandbox(
       podEvent(context, pod, "Warning", reason, message);
     }
     await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
-    const handler = await runtimeHandler(context.reader, pod, signal);
     await context.runtime.runSandbox(config, handler, signal);
     entry.sandboxFailure = undefined;
     return true;
@@ -54,7 +57,11 @@ export async function createSandbox(
 }
 
 /** The sandbox configuration of a Pod: also what its containers are created with. */
-export function sandboxOf(context: AgentContext, entry: PodEntry, attempt: number): SandboxConfig {
+export async function sandboxOf(
+  context: AgentContext,
+  entry: PodEntry,
+  attempt: number,
+): Promise<SandboxConfig> {
   const { config, node } = context;
   const { pod } = entry;
   const { hostname } = podHostname(pod, config.clusterDomain, context.nodeName);
@@ -64,6 +71,7 @@ export function sandboxOf(context: AgentContext, entry: PodEntry, attempt: numbe
     logDirectory: logDirectoryOf(context, entry),
     dns: podDns(pod, { servers: config.clusterDns, domain: config.clusterDomain }, node.hostDns()).dns,
     cgroupParent: cgroupParentOf(context, pod),
+    userNamespace: pod.spec?.hostUsers === false ? await context.userNamespaces.of(entry.uid) : undefined,
   });
 }
 

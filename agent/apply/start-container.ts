@@ -6,7 +6,7 @@ import { type AgentContext, podEvent } from "../agent-context.ts";
 import type { StartFailure } from "../model.ts";
 import { hasAppArmorProfile } from "../observe/apparmor.ts";
 import { appArmorProfile } from "../plan/apparmor.ts";
-import { containerConfig, terminationFileName } from "../plan/container-config.ts";
+import { containerConfig, type ContainerInput, terminationFileName } from "../plan/container-config.ts";
 import { containerRecords } from "../plan/container-records.ts";
 import { containerResources } from "../plan/container-resources.ts";
 import { fieldPathOf, type SpecContainer } from "../plan/containers-of.ts";
@@ -20,7 +20,7 @@ import { subPathOf } from "../plan/sub-path-of.ts";
 import type { PodEntry } from "../pod-entry.ts";
 import { runHook } from "../probes/run-hook.ts";
 import { ensurePodCgroup } from "../resources/pod-cgroups.ts";
-import type { NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
+import type { ContainerConfig, NamespaceMode, SandboxStatus } from "../runtime/runtime.ts";
 import { podDirectory } from "../volumes/pod-directories.ts";
 import { ensureHostPath } from "../volumes/plugins/host-path.ts";
 import { bindSubPath, SubPathError } from "../volumes/sub-path.ts";
@@ -111,12 +111,14 @@ async function create(
   await writeFile(terminationFile, "");
   await chmod(terminationFile, 0o666);
   const sources = await mountSources(context, entry, container, env);
-  const config = containerConfig(pod, spec, {
+  const handler = context.node.handlers().find(({ name }) => name === sandbox.runtimeHandler);
+  const config = configOf(pod, spec, {
     attempt: action.attempt,
     backoffMs: action.backoffMs,
     imageRef: action.imageRef,
     env,
     sources,
+    recursiveReadOnlyMounts: handler?.recursiveReadOnly ?? false,
     devices: deviceSources(context, entry, container),
     hostsFile: await writeHosts(context, entry, sandbox, directory),
     terminationFile,
@@ -136,8 +138,16 @@ async function create(
   );
   // The sandbox came with a cgroup that is right for the first run.
   if (action.attempt > 0 || entry.settled !== entry.allocation) await ensurePodCgroup(context, entry);
-  const sandboxConfig = sandboxOf(context, entry, sandbox.attempt);
+  const sandboxConfig = await sandboxOf(context, entry, sandbox.attempt);
   return context.runtime.createContainer(sandbox.id, config, sandboxConfig, signal);
+}
+
+function configOf(pod: Pod, spec: SpecContainer, input: ContainerInput): ContainerConfig {
+  try {
+    return containerConfig(pod, spec, input);
+  } catch (cause) {
+    throw new StartError("CreateContainerConfigError", errorText(cause), { cause });
+  }
 }
 
 /** A runtime that is asked for a profile nobody has may say no more than that the process did not start. */

@@ -60,6 +60,8 @@ export class RuntimeState {
         networkReady: false,
         message,
         cgroupDriver: before?.cgroupDriver,
+        handlers: before?.handlers ?? [],
+        strictGroups: before?.strictGroups ?? false,
       };
     }
     return (

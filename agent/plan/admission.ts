@@ -18,6 +18,7 @@ export interface NodeRoom {
   readonly node: Node;
   readonly allowedUnsafeSysctls: readonly string[];
   readonly appArmorEnabled: boolean;
+  readonly strictGroups: boolean;
 }
 
 /**
@@ -40,7 +41,7 @@ export function admissionRefusal(pod: Pod, others: readonly Pod[], room: NodeRoo
   if (sysctl !== undefined) return refused("SysctlForbidden", sysctl);
   const open = appArmorRefusal(pod, room.appArmorEnabled);
   if (open !== undefined) return refused("AppArmor", open);
-  const insecure = securityRefusal(pod);
+  const insecure = securityRefusal(pod, room.strictGroups);
   if (insecure !== undefined) return refused(insecure.reason, insecure.message);
   const taken = new Set(others.flatMap(hostPorts));
   if (hostPorts(pod).some((port) => taken.has(port)))

@@ -9,6 +9,7 @@ const input: ContainerInput = {
   imageRef: "i",
   env: [],
   sources: [],
+  recursiveReadOnlyMounts: false,
   devices: [],
   hostsFile: "/hosts",
   terminationFile: "/words",

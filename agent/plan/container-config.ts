@@ -6,6 +6,7 @@ import { containerHash } from "./container-hash.ts";
 import type { SpecContainer } from "./containers-of.ts";
 import { expand } from "./expand.ts";
 import { annotation, label } from "./names.ts";
+import { recursiveReadOnly } from "./recursive-read-only.ts";
 import { podLabels } from "./sandbox-config.ts";
 import { containerSecurity, type ImageUser } from "./security-context.ts";
 
@@ -21,6 +22,8 @@ export interface ContainerInput {
   readonly sources: readonly { readonly hostPath: string; readonly image?: string }[];
   /** In the order of `volumeDevices`: the device on the node. */
   readonly devices: readonly string[];
+  /** Whether the Pod's runtime handler can make a mount read-only with all that is below it. */
+  readonly recursiveReadOnlyMounts: boolean;
   /** "" where the container mounts the place itself. */
   readonly hostsFile: string;
   readonly terminationFile: string;
@@ -34,7 +37,7 @@ export interface ContainerInput {
 /** Where the container writes its last words, unless it says otherwise. */
 export const defaultTerminationPath = "/dev/termination-log";
 
-/** What the runtime is asked to make for a container. */
+/** What the runtime is asked to make for a container. @throws Error when a mount asks for what cannot be had. */
 export function containerConfig(
   pod: Pod,
   { container }: SpecContainer,
@@ -97,7 +100,11 @@ function isReadOnly(pod: Pod, name: string): boolean {
   );
 }
 
-function volumeMounts(pod: Pod, container: Container, { sources }: ContainerInput): readonly Mount[] {
+function volumeMounts(
+  pod: Pod,
+  container: Container,
+  { sources, recursiveReadOnlyMounts }: ContainerInput,
+): readonly Mount[] {
   return (container.volumeMounts ?? []).flatMap((mount, place) => {
     const source = sources[place];
     if (source === undefined) return [];
@@ -106,7 +113,7 @@ function volumeMounts(pod: Pod, container: Container, { sources }: ContainerInpu
         hostPath: source.hostPath,
         containerPath: absolute(mount.mountPath),
         readonly: mount.readOnly === true || isReadOnly(pod, mount.name),
-        recursiveReadonly: mount.readOnly === true && mount.recursiveReadOnly === "Enabled",
+        recursiveReadonly: recursiveReadOnly(mount, recursiveReadOnlyMounts),
         propagation: propagationOf(mount),
         selinuxRelabel: false,
         ...(source.image === undefined ? {} : { image: source.image }),

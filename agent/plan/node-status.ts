@@ -1,4 +1,5 @@
 import type { Node, NodeCondition, NodeStatus } from "#api/generated/kubernetes.ts";
+import type { RuntimeHandler } from "../runtime/runtime.ts";
 import { apiTime } from "./container-statuses.ts";
 
 /** What a node tells of itself. Bytes, and thousandths of a CPU. */
@@ -26,6 +27,8 @@ export interface NodeReport {
     readonly pids: number;
   };
   readonly maxPods: number;
+  readonly handlers: readonly RuntimeHandler[];
+  readonly strictGroups: boolean;
   readonly reservedMemoryBytes: number;
   readonly port: number;
   /** `containerd://1.6.20` */
@@ -90,6 +93,15 @@ export function nodeStatus(report: NodeReport, before: NodeStatus | undefined, n
       }))
       .filter(({ names }) => names.length > 0),
     volumesInUse: report.volumesInUse,
+    ...(report.handlers.length === 0
+      ? {}
+      : {
+          runtimeHandlers: report.handlers.map(({ name, recursiveReadOnly, userNamespaces }) => ({
+            name,
+            features: { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces },
+          })),
+        }),
+    features: { supplementalGroupsPolicy: report.strictGroups },
   };
 }
 

@@ -175,6 +175,7 @@ t.test("LC19 LC20 SC1 SC3 SC5 SC6 SC7: a Pod that does not fit is refused by nam
     },
     allowedUnsafeSysctls: ["net.core.*"],
     appArmorEnabled: false,
+    strictGroups: false,
   };
   const guest = (spec: Partial<PodSpec>): Pod =>
     testPod({ tolerations: [{ key: "gone", operator: "Exists" }], ...spec });
@@ -231,7 +232,6 @@ t.test("LC19 LC20 SC1 SC3 SC5 SC6 SC7: a Pod that does not fit is refused by nam
     [sysctl("net/ipv4/tcp_syncookies"), undefined],
     [sysctl("net/ipv4/tcp_syncookies", { hostNetwork: true }), "SysctlForbidden"],
     [sysctl("net/core/somaxconn"), undefined],
-    [guest({ hostUsers: false }), "PodFeatureUnsupported"],
     [guest({ securityContext: { appArmorProfile: { type: "RuntimeDefault" } } }), "AppArmor"],
     [
       guest({ securityContext: { supplementalGroupsPolicy: "Strict" } }),
@@ -578,6 +578,8 @@ t.test("the node says why it is not ready", async (t) => {
     images: [],
     notReady: ["network"],
     volumesInUse: [],
+    handlers: [{ name: "", recursiveReadOnly: true, userNamespaces: false }],
+    strictGroups: true,
     facts: {
       machineId: "",
       systemUuid: "",

@@ -13,6 +13,7 @@ const room: NodeRoom = {
   node: {},
   allowedUnsafeSysctls: [],
   appArmorEnabled: false,
+  strictGroups: false,
 };
 const pod = (
   name: string,

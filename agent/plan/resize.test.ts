@@ -23,6 +23,7 @@ const room = {
   node: {},
   allowedUnsafeSysctls: [],
   appArmorEnabled: false,
+  strictGroups: false,
 };
 const asking = (cpu: string, memory = "100") =>
   testPod({ containers: [testContainer("web", { resources: { requests: { cpu, memory } } })] });

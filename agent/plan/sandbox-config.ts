@@ -3,6 +3,7 @@ import type { PortMapping, SandboxConfig } from "../runtime/runtime.ts";
 import { annotation, label } from "./names.ts";
 import type { DnsConfig } from "./resolv-conf.ts";
 import { podSysctls } from "./pod-sysctls.ts";
+import type { IdRange } from "./user-namespace-range.ts";
 import { sandboxSecurity } from "./security-context.ts";
 
 /** What a sandbox is configured from besides its Pod. */
@@ -12,6 +13,8 @@ export interface SandboxInput {
   readonly logDirectory: string;
   readonly dns: DnsConfig;
   readonly cgroupParent: string;
+  /** The host's ids of the Pod's user namespace; undefined where it has the host's own. */
+  readonly userNamespace: IdRange | undefined;
 }
 
 /** What the runtime is asked to make for a Pod. */
@@ -36,6 +39,9 @@ export function sandboxConfig(pod: Pod, input: SandboxInput): SandboxConfig {
     network,
     pid: spec?.hostPID === true ? "node" : spec?.shareProcessNamespace === true ? "pod" : "container",
     ipc: spec?.hostIPC === true ? "node" : "pod",
+    ...(input.userNamespace === undefined
+      ? {}
+      : { userNamespace: { hostId: input.userNamespace.first, length: input.userNamespace.length } }),
     sysctls: podSysctls(pod),
     security: sandboxSecurity(pod),
   };

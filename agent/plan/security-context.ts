@@ -62,6 +62,7 @@ export function containerSecurity(
     ...(runAsUser === undefined ? (runAsGroup === undefined ? {} : userOf(image)) : { runAsUser }),
     ...(runAsGroup === undefined ? {} : { runAsGroup }),
     ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
+    ...(shared.supplementalGroupsPolicy === "Strict" ? { strictGroups: true } : {}),
     readonlyRootfs: own.readOnlyRootFilesystem === true,
     noNewPrivileges: own.allowPrivilegeEscalation === false,
     addCapabilities: (own.capabilities?.add ?? []).map(capability),
@@ -116,6 +117,7 @@ export function sandboxSecurity(pod: Pod): SecurityContext {
       ? {}
       : { runAsGroup: shared.runAsGroup }),
     ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
+    ...(shared.supplementalGroupsPolicy === "Strict" ? { strictGroups: true } : {}),
     ...(shared.seLinuxOptions === undefined ? {} : { selinux: shared.seLinuxOptions }),
     seccomp: { type: "RuntimeDefault" },
   };

@@ -15,6 +15,7 @@ import {
   type Runtime,
   RuntimeError,
   type RuntimeEvent,
+  type RuntimeHandler,
   type RuntimeStatus,
   type SandboxConfig,
   type SandboxStatus,
@@ -74,6 +75,7 @@ export class FakeRuntime implements Runtime {
   readonly history: string[] = [];
   runtimeReady: boolean = true;
   networkReady: boolean = true;
+  handlers: readonly RuntimeHandler[] = [];
 
   readonly #clock: Clock;
   readonly #writeLogs: boolean;
@@ -140,6 +142,8 @@ export class FakeRuntime implements Runtime {
       networkReady: this.networkReady,
       message,
       cgroupDriver: "cgroupfs",
+      handlers: this.handlers,
+      strictGroups: false,
     };
   }
 

@@ -93,6 +93,24 @@ export interface RuntimeStatus {
   readonly message: string;
   /** From the runtime's configuration where it says. */
   readonly cgroupDriver: "cgroupfs" | "systemd" | undefined;
+  /** Empty where it does not tell. */
+  readonly handlers: readonly RuntimeHandler[];
+  /** Whether a Pod's supplemental groups can be all that its processes have (`supplementalGroupsPolicy: Strict`). */
+  readonly strictGroups: boolean;
+}
+
+/** What one of the runtime's handlers can do. */
+export interface RuntimeHandler {
+  /** "" for the usual one. */
+  readonly name: string;
+  readonly recursiveReadOnly: boolean;
+  readonly userNamespaces: boolean;
+}
+
+/** Ids from 0 on in a user namespace, and the host's that they stand for. */
+export interface IdMapping {
+  readonly hostId: number;
+  readonly length: number;
 }
 
 export type NamespaceMode =
@@ -124,6 +142,8 @@ export interface SandboxConfig {
   readonly network: "pod" | "node";
   readonly pid: "pod" | "container" | "node";
   readonly ipc: "pod" | "node";
+  /** Users and groups alike; absent for the host's own. */
+  readonly userNamespace?: IdMapping;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly security: SecurityContext;
 }
@@ -142,6 +162,8 @@ export interface SecurityContext {
   readonly runAsGroup?: number;
   readonly runAsUserName?: string;
   readonly supplementalGroups?: readonly number[];
+  /** Without the groups that the image gives the user. */
+  readonly strictGroups?: boolean;
   readonly readonlyRootfs?: boolean;
   readonly noNewPrivileges?: boolean;
   readonly addCapabilities?: readonly string[];

@@ -203,6 +203,7 @@ async function handlers(t: Test, runtime: Runtime, folder: string, signal: Abort
       logDirectory: `${folder}/logs/h`,
       dns: { servers: [], searches: [], options: [] },
       cgroupParent: "",
+      userNamespace: undefined,
     });
     await t.rejects(runtime.runSandbox(sandbox, "none", signal), { name: "RuntimeError", message: /none/ });
     const usual = await runtime.runSandbox(sandbox, "", signal);
@@ -216,6 +217,7 @@ async function handlers(t: Test, runtime: Runtime, folder: string, signal: Abort
         imageRef: images.root,
         env: [],
         sources: [],
+        recursiveReadOnlyMounts: false,
         devices: [],
         hostsFile: "",
         terminationFile: "",

@@ -106,7 +106,7 @@ export class CriRuntime implements Runtime {
   }
 
   async status(signal: AbortSignal): Promise<RuntimeStatus> {
-    const { status } = await this.#runtime<StatusResponse>("Status", {}, signal);
+    const { status, runtimeHandlers, features } = await this.#runtime<StatusResponse>("Status", {}, signal);
     const conditions = status?.conditions ?? [];
     const ready = (type: string): boolean => conditions.find((one) => one.type === type)?.status ?? false;
     const message = conditions
@@ -118,6 +118,12 @@ export class CriRuntime implements Runtime {
       networkReady: ready("NetworkReady"),
       message,
       cgroupDriver: await this.#cgroupDriver(signal),
+      handlers: runtimeHandlers.map(({ name, features: its }) => ({
+        name,
+        recursiveReadOnly: its?.recursiveReadOnlyMounts ?? false,
+        userNamespaces: its?.userNamespaces ?? false,
+      })),
+      strictGroups: features?.supplementalGroupsPolicy ?? false,
     };
   }
 
@@ -619,6 +625,14 @@ interface StatusResponse {
     }[];
   } | null;
   readonly info: Readonly<Record<string, string>>;
+  readonly runtimeHandlers: readonly {
+    readonly name: string;
+    readonly features: {
+      readonly recursiveReadOnlyMounts: boolean;
+      readonly userNamespaces: boolean;
+    } | null;
+  }[];
+  readonly features: { readonly supplementalGroupsPolicy: boolean } | null;
 }
 
 interface StatsResponse {

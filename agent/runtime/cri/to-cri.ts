@@ -1,5 +1,6 @@
 import type {
   ContainerConfig,
+  IdMapping,
   ImageAuth,
   LinuxResources,
   Mount,
@@ -44,6 +45,7 @@ export function sandboxToCri(config: SandboxConfig): object {
           network: namespaceModes[config.network],
           pid: namespaceModes[config.pid],
           ipc: namespaceModes[config.ipc],
+          usernsOptions: userNamespaceToCri(config),
         },
       },
     },
@@ -60,7 +62,7 @@ export function containerToCri(config: ContainerConfig, sandbox: SandboxConfig):
     args: config.args,
     workingDir: config.workingDir,
     envs: config.env.map(({ name, value }) => ({ key: name, value })),
-    mounts: config.mounts.map(mountToCri),
+    mounts: config.mounts.map((mount) => mountToCri(mount, sandbox)),
     devices: config.devices,
     labels: { ...config.labels, ...podLabels(sandbox), "io.kubernetes.container.name": config.name },
     annotations: {
@@ -85,6 +87,7 @@ export function containerToCri(config: ContainerConfig, sandbox: SandboxConfig):
           network: namespaceModes[sandbox.network],
           pid: namespaceModes[config.pid.mode],
           ipc: namespaceModes[sandbox.ipc],
+          usernsOptions: userNamespaceToCri(sandbox),
           ...targetOf(config.pid),
         },
         ...(security.runAsUserName === undefined ? {} : { runAsUsername: security.runAsUserName }),
@@ -111,6 +114,7 @@ function commonSecurity(security: SecurityContext): object {
     privileged: security.privileged ?? false,
     readonlyRootfs: security.readonlyRootfs ?? false,
     supplementalGroups: security.supplementalGroups ?? [],
+    supplementalGroupsPolicy: security.strictGroups === true ? 1 : 0,
     ...(security.runAsUser === undefined ? {} : { runAsUser: { value: security.runAsUser } }),
     ...(security.runAsGroup === undefined ? {} : { runAsGroup: { value: security.runAsGroup } }),
     ...(security.selinux === undefined ? {} : { selinuxOptions: security.selinux }),
@@ -126,8 +130,23 @@ function profileToCri(profile: SecurityProfile): object {
   };
 }
 
-function mountToCri(mount: Mount): object {
+/** Without a word a runtime that knows the field would take one of its own making. */
+function userNamespaceToCri({ userNamespace }: SandboxConfig): object {
+  if (userNamespace === undefined) return { mode: namespaceModes.node };
+  const ids = mappingsToCri(userNamespace);
+  return { mode: namespaceModes.pod, uids: ids, gids: ids };
+}
+
+function mappingsToCri({ hostId, length }: IdMapping): readonly object[] {
+  return [{ hostId, containerId: 0, length }];
+}
+
+function mountToCri(mount: Mount, { userNamespace }: SandboxConfig): object {
+  // Files keep the owners that they have on the node: the runtime shows them through the mapping.
+  const ids = userNamespace === undefined ? [] : mappingsToCri(userNamespace);
   return {
+    uidMappings: ids,
+    gidMappings: ids,
     containerPath: mount.containerPath,
     hostPath: mount.hostPath,
     readonly: mount.readonly,

@@ -40,6 +40,8 @@ import { containerToDocker, type LogLimits, resourcesToDocker, sandboxToDocker }
 /** Docker 20.10; older ones lack what we send and are long out of support. */
 const leastApi = 1.41;
 const sandboxStopSeconds = 10;
+/** Docker merges groups, shares its own user namespace, and cannot make what is mounted below a mount read-only. */
+const nothingSpecial = { handlers: [], strictGroups: false } as const;
 /** kubelet's runtimeRequestTimeout: how long Docker may be silent in a call that has no time of its own. */
 const defaultCallMs = 120_000;
 /** kubelet's containerLogMaxSize and containerLogMaxFiles. */
@@ -123,6 +125,7 @@ export class DockerRuntime implements Runtime {
         networkReady: network.ready,
         message: network.ready ? "" : `NetworkReady is false: NetworkPluginNotReady: ${network.why}`,
         cgroupDriver: driver === "systemd" || driver === "cgroupfs" ? driver : undefined,
+        ...nothingSpecial,
       };
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
@@ -131,6 +134,7 @@ export class DockerRuntime implements Runtime {
         networkReady: network.ready,
         message: `RuntimeReady is false: DockerDaemonNotReady: ${why}`,
         cgroupDriver: undefined,
+        ...nothingSpecial,
       };
     }
   }
