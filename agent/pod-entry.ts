@@ -11,6 +11,7 @@ import type {
   VolumesState,
 } from "./model.ts";
 import { type Allocation, allocatedPod, type Resources } from "./plan/allocation.ts";
+import { isImageOf } from "./plan/image-volumes.ts";
 import { ownedConditions } from "./plan/pod-conditions.ts";
 import type { ContainerStatus } from "./runtime/runtime.ts";
 
@@ -122,6 +123,11 @@ export class PodEntry {
     this.terminationMessages.delete(containerId);
     this.actuated.delete(containerId);
     this.replaced.delete(containerId);
+  }
+
+  /** What a container runs and mounts is asked for anew: it may have been removed, or its policy is Always. */
+  forgetImages(container: string): void {
+    for (const key of this.images.keys()) if (isImageOf(container, key)) this.images.delete(key);
   }
 
   /** Whether this was not the last thing said under the key; from now on it is. */

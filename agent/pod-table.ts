@@ -163,7 +163,7 @@ export class PodTable {
         ({ name }) => name === container.name,
       );
       if (before !== undefined && before.image !== container.image) {
-        entry.images.delete(container.name);
+        entry.forgetImages(container.name);
         entry.startFailures.delete(container.name);
       }
     }

@@ -79,6 +79,12 @@ export function bindMount(source: string, target: string): void {
   mount(source, target, "", MS.bind);
 }
 
+/** Directories over each other, the first on top, to be read only: no programs, devices or foreign users of theirs. */
+export function mountReadOnlyOverlay(layers: readonly string[], target: string): void {
+  const lower = layers.map((layer) => layer.replaceAll(/[\\:,]/g, "\\$&")).join(":");
+  mount("overlay", target, "overlay", MS.rdonly | MS.nosuid | MS.nodev | MS.noexec, `lowerdir=${lower}`);
+}
+
 /** Whether another file system begins at this directory; a bind of the same one is not seen. */
 export async function isFileSystemRoot(directory: string): Promise<boolean> {
   const [own, above] = await Promise.all([lstat(directory), lstat(path.dirname(directory))]);

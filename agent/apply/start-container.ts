@@ -14,6 +14,7 @@ import { environment } from "../plan/environment.ts";
 import { podHostname } from "../plan/hostname.ts";
 import { hostsFile } from "../plan/hosts-file.ts";
 import { attemptAfterLogs } from "../plan/log-names.ts";
+import { volumeImageKey } from "../plan/image-volumes.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import { rootRefusal } from "../plan/security-context.ts";
 import { subPathOf } from "../plan/sub-path-of.ts";
@@ -57,8 +58,7 @@ export async function startContainer(
   const place = fieldPathOf(spec);
   try {
     const id = await create(context, entry, action, signal);
-    // The next start asks for the image anew: it may have been removed, or its policy is Always.
-    entry.images.delete(name);
+    entry.forgetImages(name);
     podEvent(context, pod, "Normal", "Created", `Created container: ${name}`, place);
     // Before it starts: an agent that dies in between finds it running, and would not come here again.
     await linkLog(context, pod, name, id, action.attempt);
@@ -68,7 +68,7 @@ export async function startContainer(
     beginPostStart(context, entry, spec, id, action.sandbox);
   } catch (cause) {
     signal.throwIfAborted();
-    entry.images.delete(name);
+    entry.forgetImages(name);
     const reason = cause instanceof StartError ? cause.reason : "CreateContainerError";
     const message = cause instanceof StartError ? cause.message : errorText(cause);
     podEvent(context, pod, "Warning", "Failed", `Error: ${message}`, place);
@@ -110,7 +110,7 @@ async function create(
   await mkdir(path.dirname(terminationFile), { recursive: true, mode: 0o750 });
   await writeFile(terminationFile, "");
   await chmod(terminationFile, 0o666);
-  const sources = await mountSources(context, entry, container, env);
+  const sources = await mountSources(context, entry, container, env, sandbox.id, signal);
   const handler = context.node.handlers().find(({ name }) => name === sandbox.runtimeHandler);
   const config = configOf(pod, spec, {
     attempt: action.attempt,
@@ -223,12 +223,14 @@ async function variables(
 
 async function mountSources(
   context: AgentContext,
-  { pod, uid }: PodEntry,
+  { pod, uid, images }: PodEntry,
   container: Container,
   env: readonly { readonly name: string; readonly value: string }[],
-): Promise<readonly { readonly hostPath: string; readonly image?: string }[]> {
+  sandboxId: string,
+  signal: AbortSignal,
+): Promise<ContainerInput["sources"]> {
   const variables = new Map(env.map(({ name, value }) => [name, value]));
-  const sources: { readonly hostPath: string; readonly image?: string }[] = [];
+  const sources: ContainerInput["sources"][number][] = [];
   for (const [place, mount] of (container.volumeMounts ?? []).entries()) {
     const volume = pod.spec?.volumes?.find(({ name }) => name === mount.name);
     if (volume === undefined)
@@ -239,21 +241,19 @@ async function mountSources(
     const known = context.volumes.of(uid).get(mount.name);
     if (known === undefined)
       throw new StartError("CreateContainerError", `volume "${mount.name}" has not been set up yet`);
-    if (volume.image !== undefined) {
-      // Mounting the whole image where a part was asked for would be another Pod than the one written.
-      if ((mount.subPath ?? "") !== "" || (mount.subPathExpr ?? "") !== "")
-        throw new StartError(
-          "CreateContainerConfigError",
-          `volumeMount "${mount.name}" of container "${container.name}": subPath of an image volume is not supported by this node`,
-        );
-      sources.push({ hostPath: "", image: volume.image.reference ?? "" });
+    const subPath = partOf(mount, variables);
+    const image = volume.image && images.get(volumeImageKey(container.name, volume.name));
+    const content = image?.state === "present" ? { image: image.ref } : {};
+    if (image?.state === "present" && context.runtime.mountImage === undefined) {
+      sources.push({ ...content, hostPath: "", ...(subPath === "" ? {} : { imageSubPath: subPath }) });
       continue;
     }
-    const { hostPath } = known.mounted;
-    const subPath = partOf(mount, variables);
+    if (image?.state === "present")
+      await context.runtime.mountImage?.(sandboxId, image.ref, known.place.directory, signal);
+    const hostPath = image === undefined ? known.mounted.hostPath : known.place.directory;
     if (subPath === "") {
       await ensureHostPath(known.source);
-      sources.push({ hostPath });
+      sources.push({ ...content, hostPath });
       continue;
     }
     const target = path.join(
@@ -272,7 +272,7 @@ async function mountSources(
       const why = cause instanceof SubPathError ? `${refusal}: ${cause.message}` : refusal;
       throw new StartError("CreateContainerConfigError", why, { cause });
     }
-    sources.push({ hostPath: target });
+    sources.push({ ...content, hostPath: target });
   }
   return sources;
 }

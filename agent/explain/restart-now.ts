@@ -45,7 +45,7 @@ function cut(entry: PodEntry, { of, container, containerId }: BackOff): void {
       entry.startFailures.delete(container);
       return;
     case "image":
-      entry.images.delete(container);
+      entry.forgetImages(container);
       return;
     default:
       of satisfies never;

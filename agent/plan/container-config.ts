@@ -19,7 +19,11 @@ export interface ContainerInput {
   readonly imageRef: string;
   readonly env: readonly { readonly name: string; readonly value: string }[];
   /** In the order of `volumeMounts`: the path on the node, or an image for the runtime to mount. */
-  readonly sources: readonly { readonly hostPath: string; readonly image?: string }[];
+  readonly sources: readonly {
+    readonly hostPath: string;
+    readonly image?: string;
+    readonly imageSubPath?: string;
+  }[];
   /** In the order of `volumeDevices`: the device on the node. */
   readonly devices: readonly string[];
   /** Whether the Pod's runtime handler can make a mount read-only with all that is below it. */
@@ -90,12 +94,12 @@ export function wantsHostsFile(container: Container): boolean {
   return !(container.volumeMounts ?? []).some(({ mountPath }) => mountPath === "/etc/hosts");
 }
 
-/** Volumes that the agent writes are read-only for containers, as is a claim or a source that says so. */
+/** Volumes that the agent or the runtime fills are read-only for containers, as is a claim or a source that says so. */
 function isReadOnly(pod: Pod, name: string): boolean {
   const volume = pod.spec?.volumes?.find((one) => one.name === name);
   if (volume?.persistentVolumeClaim !== undefined) return volume.persistentVolumeClaim.readOnly === true;
   if ([volume?.csi, volume?.nfs, volume?.iscsi].some((source) => source?.readOnly === true)) return true;
-  return [volume?.configMap, volume?.secret, volume?.downwardAPI, volume?.projected].some(
+  return [volume?.configMap, volume?.secret, volume?.downwardAPI, volume?.projected, volume?.image].some(
     (source) => source !== undefined,
   );
 }
@@ -117,6 +121,7 @@ function volumeMounts(
         propagation: propagationOf(mount),
         selinuxRelabel: false,
         ...(source.image === undefined ? {} : { image: source.image }),
+        ...(source.imageSubPath === undefined ? {} : { imageSubPath: source.imageSubPath }),
       },
     ];
   });

@@ -9,6 +9,7 @@ import type { ContainerStatus } from "../runtime/runtime.ts";
 import { type ContainerRecord, containerRecords } from "./container-records.ts";
 import { containersOf, type SpecContainer } from "./containers-of.ts";
 import { restartAtMs } from "./crash-backoff.ts";
+import { isImageOf } from "./image-volumes.ts";
 import { hasStarted, mustStop } from "./pod-actions.ts";
 import { actuatedResources } from "./resize.ts";
 import { comesBack } from "./restart-policy.ts";
@@ -245,7 +246,8 @@ function startTrouble(
 ): { readonly reason: string; readonly message: string } | undefined {
   const failure = memory.startFailures.get(name);
   if (failure !== undefined) return { reason: failure.reason, message: failure.message };
-  const image = memory.images.get(name);
+  const [, image] =
+    [...memory.images].find(([key, one]) => isImageOf(name, key) && one.state === "failed") ?? [];
   if (image?.state !== "failed") return undefined;
   void nowMs;
   return { reason: image.reason, message: image.message };

@@ -20,7 +20,8 @@ export function containersOf(pod: Pod): readonly SpecContainer[] {
 export function fieldPathOf({ kind, container }: SpecContainer): string {
   const list =
     kind === "app" ? "containers" : kind === "ephemeral" ? "ephemeralContainers" : "initContainers";
-  return `spec.${list}{${container.name}}`;
+  // An image that it mounts is known under its name and the volume's.
+  return `spec.${list}{${container.name.replace(/\/.*/, "")}}`;
 }
 
 function initKind(container: Container): ContainerKind {

@@ -6,6 +6,7 @@ import { type ContainerRecord, containerRecords } from "./container-records.ts";
 import { containersOf, type SpecContainer } from "./containers-of.ts";
 import { nextWaitMs, restartAtMs } from "./crash-backoff.ts";
 import { podGraceSeconds, probeGraceSeconds } from "./grace-period.ts";
+import { imageVolumes } from "./image-volumes.ts";
 import { annotation } from "./names.ts";
 import { restartAllTrigger } from "./restart-all.ts";
 import { actuatedResources, resizeNeed } from "./resize.ts";
@@ -310,7 +311,8 @@ function start(context: RunContext, spec: SpecContainer): void {
     return;
   }
   const image = pullIfAbsent(spec, memory, nowMs, draft);
-  if (image === undefined) return;
+  const mounted = imageVolumes(context.pod, spec).map((one) => pullIfAbsent(one, memory, nowMs, draft));
+  if (image === undefined || mounted.includes(undefined)) return;
   const { name } = spec.container;
   const before = context.everyRecord.get(name)?.newest ?? memory.removedRuns.get(name);
   const fresh = before === undefined || isMadeAnew(context, spec, before);

@@ -70,6 +70,11 @@ export interface Runtime {
    */
   streamingUrl(target: StreamTarget, signal: AbortSignal): Promise<string | undefined>;
 
+  /**
+   * Shows an image's content in a directory, to be read only, and keeps it while the sandbox is there. The caller
+   * unmounts it. No such method: the runtime mounts images when it makes a container (`Mount.image`).
+   */
+  mountImage?(sandboxId: string, image: string, directory: string, signal: AbortSignal): Promise<void>;
   pullImage(image: string, options: PullOptions, signal: AbortSignal): Promise<{ readonly imageRef: string }>;
   /** undefined when it is not present. */
   imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined>;
@@ -238,8 +243,10 @@ export interface Mount {
   readonly recursiveReadonly: boolean;
   readonly propagation: "private" | "rslave" | "rshared";
   readonly selinuxRelabel: boolean;
-  /** An image volume: the runtime mounts this image's content instead of `hostPath`. */
+  /** An image volume: its content, at `hostPath` where that is not "", else for the runtime to mount. */
   readonly image?: string;
+  /** The part of it to mount; absent for all of it. */
+  readonly imageSubPath?: string;
 }
 
 export interface SandboxStatus {

@@ -140,7 +140,7 @@ async function securityContract(
       await systemClock.sleep(50, signal).catch(() => undefined);
     }
   };
-  const cases = securityCases({ images, netns, shared, waitFor });
+  const cases = securityCases({ images, netns, shared, waitFor, imageVolumes: runtime.name === "docker" });
   for (const [place, one] of cases.entries())
     await writeFile(`${folder}/manifests/case-${place}.yaml`, JSON.stringify(manifest(`case-${place}`, one)));
   const config = parseFlags("agent", flags, [
@@ -261,10 +261,9 @@ function toldBy(view: AgentView, name: string): Told {
   if (main?.terminated !== undefined) return { said: main.terminated.message ?? "nothing", refused: "" };
   return {
     said: "",
-    refused:
-      main?.waiting?.reason?.endsWith("Error") === true
-        ? `${main.waiting.reason} ${main.waiting.message}`
-        : "",
+    refused: /Error$|^ErrImage/.test(main?.waiting?.reason ?? "")
+      ? `${main?.waiting?.reason} ${main?.waiting?.message}`
+      : "",
   };
 }
 

@@ -29,6 +29,8 @@ export interface SecurityPlace {
   readonly images: { readonly root: string; readonly number: string; readonly name: string };
   /** The name of the network namespace that the runtime calls the host's. */
   readonly netns: string;
+  /** Whether the runtime can mount images. */
+  readonly imageVolumes: boolean;
   /** A directory of a shared mount, for volumes. */
   readonly shared: string;
   readonly waitFor: (what: string, holds: () => boolean | Promise<boolean>) => Promise<void>;
@@ -74,7 +76,7 @@ const netBind = 10;
  * case is a Pod of its own; all may run at once.
  */
 export function securityCases(place: SecurityPlace): readonly SecurityCase[] {
-  const { images, netns, shared, waitFor } = place;
+  const { images, netns, shared, waitFor, imageVolumes } = place;
   const hostNetns = `net:[${statSync(`/run/netns/${netns}`).ino}]`;
   const space = (kind: string): string => readlinkSync(`/proc/self/ns/${kind}`);
   const spaces = "for i in net pid ipc uts mnt; do busybox readlink /proc/self/ns/$i; done";
@@ -387,6 +389,35 @@ export function securityCases(place: SecurityPlace): readonly SecurityCase[] {
       },
       script: "[ -t 0 ] && echo terminal",
       says: [/^terminal$/m],
+    },
+    {
+      name: "VO16: an image is mounted to be read only, nothing in it runs, and a part of it can be had",
+      spec: { volumes: [{ name: "v", image: { reference: images.number, pullPolicy: "Never" } }] },
+      main: {
+        volumeMounts: [
+          { name: "v", mountPath: "/v" },
+          { name: "v", mountPath: "/users", subPath: "etc/passwd" },
+        ],
+      },
+      script: "cat /v/etc/group /users; touch /v/x; /v/bin/busybox true; grep ' /v ' /proc/self/mounts",
+      ...(imageVolumes
+        ? {
+            says: [
+              /^team:x:50000:ada$/m,
+              /^ada:x:1000:1000/m,
+              /touch: .*Read-only file system/,
+              /busybox: Permission denied/,
+              / \/v overlay ro,nosuid,nodev,noexec/,
+            ],
+          }
+        : { refused: /^CreateContainerError .*containerd 1\.\S+ cannot mount image/ }),
+    },
+    {
+      name: "VO16: an image to mount that is not there and must not be pulled is told",
+      spec: { volumes: [{ name: "v", image: { reference: "keelson.test/none:1", pullPolicy: "Never" } }] },
+      main: { volumeMounts: [{ name: "v", mountPath: "/v" }] },
+      script: "true",
+      refused: /^ErrImageNeverPull /,
     },
     {
       name: "VO12: a read-only mount takes no file",

@@ -48,6 +48,7 @@ const execEndMs = 2_000;
 /** A runtime that speaks CRI (runtime.v1) on a Unix socket: containerd or CRI-O. */
 export class CriRuntime implements Runtime {
   readonly name: string;
+  readonly #version: string;
   readonly #channel: Channel;
   readonly #codec: Codec;
   /** Ended containers do not change any more: their status is asked for once. */
@@ -66,8 +67,9 @@ export class CriRuntime implements Runtime {
   readonly #stopSignals = new Map<string, string>();
   #importing: Promise<void> | undefined;
 
-  private constructor(name: string, channel: Channel, codec: Codec) {
+  private constructor(name: string, version: string, channel: Channel, codec: Codec) {
     this.name = name;
+    this.#version = version;
     this.#channel = channel;
     this.#codec = codec;
   }
@@ -81,13 +83,13 @@ export class CriRuntime implements Runtime {
     const codec = criCodec();
     const channel = new Channel(endpoint, codec);
     try {
-      const version = await channel.call<{ runtimeName: string }>(
+      const version = await channel.call<{ runtimeName: string; runtimeVersion: string }>(
         methodOf("Runtime", "Version"),
         {},
         10_000,
         signal,
       );
-      return new CriRuntime(version.runtimeName, channel, codec);
+      return new CriRuntime(version.runtimeName, version.runtimeVersion, channel, codec);
     } catch (cause) {
       channel.close();
       throw cause;
@@ -181,6 +183,7 @@ export class CriRuntime implements Runtime {
     sandbox: SandboxConfig,
     signal: AbortSignal,
   ): Promise<string> {
+    this.#checkImageVolumes(config);
     const request = {
       podSandboxId: sandboxId,
       config: containerToCri(config, sandbox),
@@ -188,6 +191,7 @@ export class CriRuntime implements Runtime {
     };
     const { containerId } = await this.#runtime<{ containerId: string }>("CreateContainer", request, signal);
     this.#podOf.set(containerId, sandbox.podUid);
+    await this.#checkMounted(containerId, config, signal);
     if (config.stopSignal !== undefined) await this.#checkStopSignal(containerId, config, signal);
     return containerId;
   }
@@ -553,6 +557,40 @@ export class CriRuntime implements Runtime {
       }
       await delay(waitMs, undefined, { signal });
     }
+  }
+
+  /** containerd 2.1 is the first that mounts images: an older one would look for a directory without a name. */
+  #checkImageVolumes({ name, mounts }: ContainerConfig): void {
+    const image = mounts.find((mount) => mount.image !== undefined)?.image;
+    const [major = 0, minor = 0] = this.#version.replace(/^v/, "").split(".").map(Number);
+    if (image === undefined || this.name !== "containerd" || major > 2 || (major === 2 && minor >= 1)) return;
+    throw new RuntimeError(
+      "unsupported",
+      `cannot create container "${name}": containerd ${this.#version} cannot mount image "${image}"; use containerd 2.1 or newer`,
+    );
+  }
+
+  /** A runtime passes over what it does not know: a mount of an image, or of a part of one, is seen or it is not there. */
+  async #checkMounted(id: string, config: ContainerConfig, signal: AbortSignal): Promise<void> {
+    const wanted = config.mounts.filter((mount) => mount.image !== undefined);
+    if (wanted.length === 0) return;
+    const seen = (await this.containerStatus(id, signal))?.mounts ?? [];
+    const lost = wanted.find(
+      (mount) =>
+        !seen.some(
+          (one) =>
+            one.containerPath === mount.containerPath &&
+            one.image !== undefined &&
+            one.imageSubPath === mount.imageSubPath,
+        ),
+    );
+    if (lost === undefined) return;
+    await this.removeContainer(id, signal);
+    const what = lost.imageSubPath === undefined ? "images" : "a part of an image";
+    throw new RuntimeError(
+      "unsupported",
+      `cannot create container "${config.name}": ${this.name} ${this.#version} cannot mount ${what}; use a newer one`,
+    );
   }
 
   /** A stop signal that the runtime would pass over is sent by us where that is possible, else it is refused. */

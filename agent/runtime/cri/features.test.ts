@@ -8,10 +8,11 @@ import { CriRuntime } from "./cri-runtime.ts";
 import { at, type FakeCriFeatures, FakeCriServer } from "./fake-cri-server.ts";
 
 const image = "keelson.test/app:1";
+const model = "keelson.test/model:1";
 const features: FakeCriFeatures = {
   handlers: { "": { recursiveReadOnlyMounts: true, userNamespaces: true } },
   supplementalGroupsPolicy: true,
-  images: [image],
+  images: [image, model],
   mounts: { image: true, imageSubPath: true },
 };
 const older: FakeCriFeatures = {
@@ -163,4 +164,47 @@ t.test("VO12: recursive read-only goes by what the handler can do, and its statu
       },
     },
   });
+});
+
+t.test("VO16: a runtime that knows image volumes mounts what was pulled, or a part of it", async (t) => {
+  const spec = (subPath: string, reference = model): PodSpec => ({
+    volumes: [{ name: "m", image: { reference, pullPolicy: "IfNotPresent" } }],
+    containers: [
+      {
+        name: "main",
+        image,
+        volumeMounts: [{ name: "m", mountPath: "/m", ...(subPath === "" ? {} : { subPath }) }],
+      },
+    ],
+  });
+  const specs = { whole: spec(""), part: spec("weights"), none: spec("", "keelson.test/none:1") };
+  const it = await node(t, features, specs);
+  await until("two run", () => ["whole", "part"].every((name) => phaseOf(it, name) === "Running"));
+  const mountOf = (name: string): unknown => {
+    const mounts = at(containerOf(it, name), "mounts");
+    return Array.isArray(mounts) ? mounts.find((one) => at(one, "containerPath") === "/m") : undefined;
+  };
+  t.match(mountOf("whole"), {
+    hostPath: "",
+    readonly: true,
+    image: { image: `sha256:${model}` },
+    imageSubPath: "",
+  });
+  t.match(mountOf("part"), { image: { image: `sha256:${model}` }, imageSubPath: "weights" });
+  const waiting = ({ agent }: Node, name: string): unknown =>
+    agent.view.podByName("default", `${name}-node-a`)?.pod.status?.containerStatuses?.[0]?.state?.waiting;
+  await until("one cannot be pulled", () => JSON.stringify(waiting(it, "none") ?? "").includes("Pull"));
+  t.match(waiting(it, "none"), { reason: /^(ErrImagePull|ImagePullBackOff)$/, message: /none:1/ });
+  const cases = [
+    { name: "whole", mounts: { image: false, imageSubPath: false }, says: /cannot mount images/ },
+    { name: "part", mounts: { image: true, imageSubPath: false }, says: /cannot mount a part of an image/ },
+  ] as const;
+  for (const { name, mounts, says } of cases) {
+    const other = await node(t, { ...features, mounts }, { [name]: specs[name] });
+    await until("it is refused", () =>
+      JSON.stringify(waiting(other, name) ?? "").includes("CreateContainerError"),
+    );
+    t.match(waiting(other, name), { reason: "CreateContainerError", message: says });
+    t.equal(other.server.containers.size, 0, "nothing is left of it");
+  }
 });

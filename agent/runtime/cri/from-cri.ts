@@ -60,6 +60,8 @@ export function containerFromCri(status: CriContainerStatus, sandboxId: string):
       recursiveReadonly: mount.recursiveReadOnly,
       propagation: mount.propagation === 2 ? "rshared" : mount.propagation === 1 ? "rslave" : "private",
       selinuxRelabel: mount.selinuxRelabel,
+      ...(mount.image === null ? {} : { image: mount.image.image }),
+      ...(mount.imageSubPath === "" ? {} : { imageSubPath: mount.imageSubPath }),
     })),
   };
 }

@@ -31,6 +31,8 @@ export interface CriMount {
   readonly selinuxRelabel: boolean;
   readonly propagation: number;
   readonly recursiveReadOnly: boolean;
+  readonly image: { readonly image: string } | null;
+  readonly imageSubPath: string;
 }
 
 export interface CriContainer {

@@ -148,12 +148,14 @@ function mountToCri(mount: Mount, { userNamespace }: SandboxConfig): object {
     uidMappings: ids,
     gidMappings: ids,
     containerPath: mount.containerPath,
-    hostPath: mount.hostPath,
+    hostPath: mount.image === undefined ? mount.hostPath : "",
     readonly: mount.readonly,
     selinuxRelabel: mount.selinuxRelabel,
     propagation: propagations[mount.propagation],
     recursiveReadOnly: mount.recursiveReadonly,
-    ...(mount.image === undefined ? {} : { image: { image: mount.image } }),
+    ...(mount.image === undefined
+      ? {}
+      : { image: { image: mount.image }, imageSubPath: mount.imageSubPath ?? "" }),
   };
 }
 

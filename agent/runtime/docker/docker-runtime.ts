@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -31,6 +32,7 @@ import { statusOf, toRuntimeError } from "./docker-error.ts";
 import { type DockerExec, execToEnd, exitCodeOf } from "./exec-to-end.ts";
 import { containerFromDocker, imageFromDocker, sandboxFromDocker } from "./from-docker.ts";
 import { hijack } from "./hijack.ts";
+import { mountImageContent } from "./image-content.ts";
 import { dockerLabel } from "./labels.ts";
 import { sandboxOomScore } from "./oom-score.ts";
 import { readPull } from "./read-pull.ts";
@@ -180,6 +182,9 @@ export class DockerRuntime implements Runtime {
 
   async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
     await this.stopSandbox(id, signal);
+    for (const keeper of await this.#list("image", { sandboxId: id }, signal)) {
+      await this.#remove(keeper.Id, signal);
+    }
     for (const container of await this.#list("container", { sandboxId: id }, signal)) {
       await this.removeContainer(container.Id, signal);
     }
@@ -334,6 +339,23 @@ export class DockerRuntime implements Runtime {
   /** Docker's streams have a form of its own. */
   async streamingUrl(): Promise<undefined> {}
 
+  async mountImage(sandboxId: string, image: string, directory: string, signal: AbortSignal): Promise<void> {
+    const name = imageName(image);
+    const what = `mount image "${image}"`;
+    const { GraphDriver: driver } = await this.#ask(what, signal, () =>
+      this.#docker.getImage(name).inspect(),
+    );
+    const data: unknown = driver.Data;
+    const top = typeof data === "object" && data !== null && "UpperDir" in data ? data.UpperDir : undefined;
+    if (driver.Name !== "overlay2" || typeof top !== "string")
+      throw new RuntimeError(
+        "unsupported",
+        `cannot ${what}: Docker keeps it with its storage driver "${driver.Name}"; it needs "overlay2"`,
+      );
+    await this.#keepImage(what, sandboxId, name, signal);
+    await mountImageContent(image, top, directory);
+  }
+
   async pullImage(
     image: string,
     { auth, progress: tell }: PullOptions,
@@ -366,7 +388,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async imageStatus(image: string, signal: AbortSignal): Promise<ImageStatus | undefined> {
-    const name = image.replace(/^docker(-pullable)?:\/\//, "");
+    const name = imageName(image);
     const known = this.#images.get(name);
     if (known !== undefined) return known;
     try {
@@ -454,6 +476,30 @@ export class DockerRuntime implements Runtime {
     await readPull(Readable.from(progress), undefined);
   }
 
+  /** A container that never runs: Docker removes no layer that one stands on. */
+  async #keepImage(what: string, sandboxId: string, image: string, signal: AbortSignal): Promise<void> {
+    const holder = await this.#inspect(sandboxId, signal);
+    if (holder === undefined)
+      throw new RuntimeError("not-found", `cannot ${what}: there is no sandbox "${sandboxId}"`);
+    const hash = createHash("sha256").update(image).digest("hex").slice(0, 12);
+    const body = {
+      name: `keelson-image-${sandboxId.slice(0, 12)}-${hash}`,
+      Image: image,
+      Entrypoint: ["none"],
+      Labels: {
+        [dockerLabel.type]: "image",
+        [dockerLabel.sandboxId]: sandboxId,
+        [dockerLabel.podUid]: holder.Config.Labels[dockerLabel.podUid] ?? "",
+      },
+      HostConfig: { NetworkMode: "none" },
+    };
+    try {
+      await this.#ask(what, signal, () => this.#docker.createContainer(body));
+    } catch (cause) {
+      if (!(cause instanceof RuntimeError && cause.code === "exists")) throw cause;
+    }
+  }
+
   async #createExec(
     id: string,
     command: readonly string[],
@@ -481,7 +527,7 @@ export class DockerRuntime implements Runtime {
   }
 
   async #list(
-    type: "podsandbox" | "container",
+    type: "podsandbox" | "container" | "image",
     filter: { readonly podUid?: string; readonly sandboxId?: string },
     signal: AbortSignal,
   ): Promise<readonly Docker.ContainerInfo[]> {
@@ -630,6 +676,10 @@ function parseEvent(line: string): RuntimeEvent & { readonly change: Change | un
     containerId: event.Actor?.ID ?? "",
     change: changeOfEvent[event.Action ?? ""],
   };
+}
+
+function imageName(reference: string): string {
+  return reference.replace(/^docker(-pullable)?:\/\//, "");
 }
 
 /** Without a tag Docker would pull every tag there is. */

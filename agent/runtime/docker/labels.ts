@@ -1,5 +1,6 @@
 /** Labels that cri-dockerd puts on its containers; other tools look for them. */
 export const dockerLabel = {
+  /** `podsandbox`, `container`, and ours: `image`, which never runs and keeps an image that is mounted. */
   type: "io.kubernetes.docker.type",
   sandboxId: "io.kubernetes.sandbox.id",
   logPath: "io.kubernetes.container.logpath",

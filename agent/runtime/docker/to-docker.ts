@@ -70,11 +70,11 @@ export function containerToDocker(
   logs: LogLimits,
 ): ContainerCreateOptions {
   const { security } = config;
-  const image = config.mounts.find((mount) => mount.image !== undefined);
+  const image = config.mounts.find((mount) => mount.image !== undefined && mount.hostPath === "");
   if (image !== undefined) {
     throw new RuntimeError(
       "unsupported",
-      `cannot mount image "${image.image}" at "${image.containerPath}": Docker has no image volumes; use a runtime that speaks CRI and has them`,
+      `cannot mount image "${image.image}" at "${image.containerPath}": Docker has no image volumes; mount its content first`,
     );
   }
   const user = userOf(security);
@@ -109,7 +109,8 @@ export function containerToDocker(
         Type: "bind" as const,
         Source: mount.hostPath,
         Target: mount.containerPath,
-        ReadOnly: mount.readonly,
+        // The content of an image is mounted read-only as it is: said again, runc would drop that nothing runs from it.
+        ReadOnly: mount.readonly && mount.image === undefined,
         BindOptions: { Propagation: mount.propagation === "private" ? "rprivate" : mount.propagation },
       })),
       Devices: config.devices.map((device) => ({

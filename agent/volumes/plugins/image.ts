@@ -1,10 +1,11 @@
+import { tearDownDirectory } from "../tear-down-directory.ts";
 import type { VolumePlugin } from "../volume-plugin.ts";
 
-/** An image's content: the runtime mounts it when it makes the container. */
+/** An image's content, mounted when a container is made: by the runtime itself, or shown by it in the place. */
 export const imagePlugin: VolumePlugin = {
   name: "kubernetes.io/image",
   refreshes: false,
   serves: (source) => source.from === "pod" && source.volume.image !== undefined,
   setUp: async () => ({ hostPath: "" }),
-  tearDown: async () => {},
+  tearDown: tearDownDirectory,
 };
