@@ -11,6 +11,7 @@ import type { ImagePuller } from "./images/image-puller.ts";
 import type { PullRecords } from "./images/pull-records.ts";
 import type { ObjectReader } from "./last-known/object-reader.ts";
 import type { DownwardFacts } from "./plan/downward.ts";
+import type { HugePages } from "./plan/huge-pages.ts";
 import type { DnsConfig } from "./plan/resolv-conf.ts";
 import type { Prober } from "./probes/prober.ts";
 import type { Allocations } from "./resources/allocations.ts";
@@ -61,6 +62,7 @@ export interface NodeState {
   /** undefined until the first list has ended. */
   readonly services: () => readonly Service[] | undefined;
   readonly memoryBytes: number;
+  readonly hugePages: readonly HugePages[];
   /** The lowest oom_score_adj this process may give to a child. */
   readonly minOomScoreAdj: number;
   readonly facts: (podIps: readonly string[]) => DownwardFacts;

@@ -27,6 +27,8 @@ export interface AgentConfig {
   readonly containerRuntimeEndpoint: string;
   readonly dockerEndpoint: string;
   readonly maxPods: number;
+  /** Processes and threads of one Pod; below 1 for no limit. */
+  readonly podPidsLimit: number;
   readonly maxRestartWaitMs: number;
   readonly podLogsDir: string;
   readonly containerLogsDir: string;
@@ -176,6 +178,12 @@ export const flags: Flags<AgentConfig> = {
   },
   dockerEndpoint: { flag: "docker-endpoint", parse: text, default: "", help: "Docker socket, to use Docker" },
   maxPods: { flag: "max-pods", parse: integer, default: "110", help: "most Pods that run here" },
+  podPidsLimit: {
+    flag: "pod-max-pids",
+    parse: (value) => (value === "-1" ? -1 : integer(value)),
+    default: "-1",
+    help: "most processes and threads of one Pod, -1 for no limit",
+  },
   maxRestartWaitMs: {
     flag: "max-container-restart-period",
     parse: restartPeriod,

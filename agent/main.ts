@@ -356,6 +356,7 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           ? [...serviceCache.values()]
           : undefined,
       memoryBytes: facts.memoryBytes,
+      hugePages: facts.hugePages,
       minOomScoreAdj: await lowestOomScoreAdj(),
       facts: (podIps) => ({ nodeName, hostIps, podIps: sortPodIps(podIps, hostIps[0]), allocatable }),
       labels,

@@ -87,3 +87,27 @@ t.test("memory that the kernel can take back at once is not counted as used", as
   t.equal(await readWorkingSet(v2, group), 0);
   t.equal(await readWorkingSet(v2, "/kubepods/gone"), undefined);
 });
+
+t.test("processes and huge pages are limited where the kernel counts them", async (t) => {
+  for (const version of [1, 2] as const) {
+    const name = version === 1 ? "limit_in_bytes" : "max";
+    const root = t.testdir();
+    const at = (controller: string): string =>
+      path.join(root, String(version), version === 1 ? controller : "");
+    for (const controller of ["pids", "hugetlb"])
+      await mkdir(path.join(at(controller), group), { recursive: true });
+    await writeFile(path.join(at("hugetlb"), group, `hugetlb.2MB.${name}`), "max");
+    await writeFile(path.join(root, String(version), "cgroup.controllers"), "");
+    if (version === 2) await writeFile(path.join(root, "2/kubepods/cgroup.controllers"), "");
+    const cgroups: CgroupMounts = {
+      version,
+      controllers: new Map(["cpu", "pids", "hugetlb"].map((one) => [one, at(one)])),
+      hierarchies: [],
+    };
+    await ensureCgroup(cgroups, group, { pids: 7, hugePageBytes: { "2MB": 4_194_304, "1GB": 0 } });
+    const file = (controller: string, one: string) => readFile(path.join(at(controller), group, one), "utf8");
+    t.equal(await file("pids", "pids.max"), "7");
+    t.equal(await file("hugetlb", `hugetlb.2MB.${name}`), "4194304");
+    await t.rejects(file("hugetlb", `hugetlb.1GB.${name}`), { code: "ENOENT" }, "no such pages");
+  }
+});

@@ -10,6 +10,10 @@ export interface CgroupLimits {
   readonly cpuQuotaUs?: number;
   /** -1 lifts the limit. */
   readonly memoryBytes?: number;
+  /** Most processes and threads. */
+  readonly pids?: number;
+  /** Bytes by size of huge page, `2MB`; sizes that the kernel does not count are passed over. */
+  readonly hugePageBytes?: Readonly<Record<string, number>>;
 }
 
 /** Where the hierarchies are. */
@@ -21,7 +25,7 @@ export interface CgroupMounts {
   readonly hierarchies: readonly string[];
 }
 
-const used = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio"];
+const used = ["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "hugetlb"];
 const cgroup2Magic = 0x6367_7270;
 
 /** Finds the mounted hierarchies under `/sys/fs/cgroup`. */
@@ -47,8 +51,12 @@ export async function ensureCgroup(
   for (const directory of directoriesOf(cgroups, group)) {
     await mkdir(directory, { recursive: true });
   }
-  if (cgroups.version === 2) {
-    await delegate(cgroups.controllers.get("cpu") ?? "/sys/fs/cgroup", group);
+  const isV2 = cgroups.version === 2;
+  if (isV2) await delegate(cgroups.controllers.get("cpu") ?? "/sys/fs/cgroup", group);
+  await setLimit(cgroups, "pids", group, "pids.max", limits.pids);
+  for (const [size, bytes] of Object.entries(limits.hugePageBytes ?? {}))
+    await setKnown(cgroups, "hugetlb", group, `hugetlb.${size}.${isV2 ? "max" : "limit_in_bytes"}`, bytes);
+  if (isV2) {
     await setLimit(cgroups, "cpu", group, "cpu.weight", weightOf(limits.cpuShares));
     await setLimit(cgroups, "cpu", group, "cpu.max", maxOf(limits.cpuQuotaUs));
     await setLimit(
@@ -152,6 +160,20 @@ async function setLimit(
   }
 }
 
+/** Writes a file that is there, and no other: in a cgroup none can be made. */
+async function setKnown(
+  cgroups: CgroupMounts,
+  controller: string,
+  group: string,
+  file: string,
+  value: number,
+): Promise<void> {
+  const mountPoint = cgroups.controllers.get(controller);
+  if (mountPoint === undefined) return;
+  const target = path.join(mountPoint, group, file);
+  if ((await readIfThere(target)) !== undefined) await setLimit(cgroups, controller, group, file, value);
+}
+
 /** v1: a new cpuset is empty and takes no process until it has its parent's CPUs and memory nodes. */
 async function fillCpuset(cgroups: CgroupMounts, group: string): Promise<void> {
   const mountPoint = cgroups.controllers.get("cpuset");
@@ -173,7 +195,9 @@ async function delegate(root: string, group: string): Promise<void> {
   let at = root;
   for (const part of group.split("/").filter((name) => name !== "")) {
     const available = (await readFile(path.join(at, "cgroup.controllers"), "utf8")).trim().split(" ");
-    const wanted = ["cpu", "cpuset", "memory", "pids", "io"].filter((name) => available.includes(name));
+    const wanted = ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"].filter((name) =>
+      available.includes(name),
+    );
     for (const name of wanted) {
       await writeFile(path.join(at, "cgroup.subtree_control"), `+${name}`).catch(() => undefined);
     }

@@ -14,6 +14,7 @@ import { environment } from "../plan/environment.ts";
 import { podHostname } from "../plan/hostname.ts";
 import { hostsFile } from "../plan/hosts-file.ts";
 import { attemptAfterLogs } from "../plan/log-names.ts";
+import { containerHugePages } from "../plan/huge-pages.ts";
 import { volumeImageKey } from "../plan/image-volumes.ts";
 import type { PodAction } from "../plan/pod-actions.ts";
 import { rootRefusal } from "../plan/security-context.ts";
@@ -122,7 +123,10 @@ async function create(
     devices: deviceSources(context, entry, container),
     hostsFile: await writeHosts(context, entry, sandbox, directory),
     terminationFile,
-    resources: containerResources(pod, container, context.node.memoryBytes, context.node.minOomScoreAdj),
+    resources: {
+      ...containerResources(pod, container, context.node.memoryBytes, context.node.minOomScoreAdj),
+      hugepages: containerHugePages(container.resources, context.node.hugePages),
+    },
     imageUser,
     seccompDefault: context.config.seccompDefault,
     seccompRoot: path.join(context.config.rootDir, "seccomp"),

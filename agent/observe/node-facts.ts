@@ -1,5 +1,7 @@
 import { readFile, statfs } from "node:fs/promises";
 import os from "node:os";
+import type { HugePages } from "../plan/huge-pages.ts";
+import { readHugePages } from "./huge-pages.ts";
 
 /** What this machine is, read once: it does not change while the machine runs. */
 export interface NodeFacts {
@@ -13,6 +15,7 @@ export interface NodeFacts {
   readonly memoryBytes: number;
   readonly swapBytes: number;
   readonly maxPids: number;
+  readonly hugePages: readonly HugePages[];
 }
 
 /** Amounts that change. */
@@ -42,6 +45,7 @@ export async function readNodeFacts(): Promise<NodeFacts> {
     memoryBytes: meminfo["MemTotal"] ?? os.totalmem(),
     swapBytes: meminfo["SwapTotal"] ?? 0,
     maxPids: Number((await text("/proc/sys/kernel/pid_max")).trim()) || 32_768,
+    hugePages: await readHugePages(),
   };
 }
 

@@ -71,7 +71,7 @@ export function podCgroup(pod: Pod, driver: "cgroupfs" | "systemd", root: string
   return `${root === "/" ? "" : root}/kubepods${parents[qos]}/pod${uid}`;
 }
 
-/** Limits of the Pod's own cgroup: the sum, where every container has one. */
+/** Limits of the Pod's own cgroup: the sum, where every container has one, and the RuntimeClass's overhead. */
 export function podCgroupLimits(pod: Pod): PodLimits {
   const containers = pod.spec?.containers ?? [];
   const inits = pod.spec?.initContainers ?? [];
@@ -95,9 +95,10 @@ export function podCgroupLimits(pod: Pod): PodLimits {
     (everyone.every(({ resources }) => (limitsOf(resources).memoryBytes ?? 0) > 0)
       ? total(({ resources }) => limitsOf(resources).memoryBytes ?? 0)
       : undefined);
+  const over = requestsOf({ requests: pod.spec?.overhead ?? {} });
   return {
-    cpuShares: cpuShares(cpuRequest),
-    cpuQuota: cpuLimit === undefined ? undefined : cpuQuota(cpuLimit),
-    memoryBytes: memory,
+    cpuShares: cpuShares(cpuRequest + (over.cpuMilli ?? 0)),
+    cpuQuota: cpuLimit === undefined ? undefined : cpuQuota(cpuLimit + (over.cpuMilli ?? 0)),
+    memoryBytes: memory === undefined ? undefined : memory + (over.memoryBytes ?? 0),
   };
 }

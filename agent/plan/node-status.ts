@@ -1,5 +1,6 @@
 import type { Node, NodeCondition, NodeStatus } from "#api/generated/kubernetes.ts";
 import type { RuntimeHandler } from "../runtime/runtime.ts";
+import { type HugePages, hugePageCapacity } from "./huge-pages.ts";
 import { apiTime } from "./container-statuses.ts";
 
 /** What a node tells of itself. Bytes, and thousandths of a CPU. */
@@ -17,6 +18,7 @@ export interface NodeReport {
     readonly memoryBytes: number;
     readonly swapBytes: number;
     readonly maxPids: number;
+    readonly hugePages: readonly HugePages[];
   };
   readonly use: {
     readonly memoryAvailableBytes: number;
@@ -57,6 +59,7 @@ export function nodeStatus(report: NodeReport, before: NodeStatus | undefined, n
     "ephemeral-storage": `${Math.floor(use.diskCapacityBytes / 1_024)}Ki`,
     memory: `${Math.floor(facts.memoryBytes / 1_024)}Ki`,
     pods: String(report.maxPods),
+    ...hugePageCapacity(facts.hugePages),
   };
   return {
     addresses: [
@@ -67,7 +70,7 @@ export function nodeStatus(report: NodeReport, before: NodeStatus | undefined, n
     allocatable: {
       ...capacity,
       "ephemeral-storage": String(Math.floor(use.diskCapacityBytes * 0.9)),
-      memory: `${Math.floor((facts.memoryBytes - report.reservedMemoryBytes - evictionMemoryBytes) / 1_024)}Ki`,
+      memory: `${Math.floor(podMemory(facts, report.reservedMemoryBytes) / 1_024)}Ki`,
     },
     conditions: mergeConditions(before?.conditions ?? [], conditions(report), nowMs),
     daemonEndpoints: { kubeletEndpoint: { Port: report.port } },
@@ -113,9 +116,15 @@ export function allocatableOf(
 ): { readonly cpuMilli: number; readonly memoryBytes: number; readonly ephemeralStorageBytes: number } {
   return {
     cpuMilli: facts.cpus * 1_000,
-    memoryBytes: facts.memoryBytes - reservedMemoryBytes - evictionMemoryBytes,
+    memoryBytes: podMemory(facts, reservedMemoryBytes),
     ephemeralStorageBytes: Math.floor(use.diskCapacityBytes * 0.9),
   };
+}
+
+/** What is set aside for huge pages is no memory of any other kind. */
+function podMemory({ memoryBytes, hugePages }: NodeReport["facts"], reservedBytes: number): number {
+  const huge = hugePages.reduce((sum, { pageBytes, pages }) => sum + pageBytes * pages, 0);
+  return memoryBytes - huge - reservedBytes - evictionMemoryBytes;
 }
 
 /** Labels that a node has without being told. */

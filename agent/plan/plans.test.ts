@@ -71,6 +71,26 @@ t.test("CPU and memory in the kernel's units", async (t) => {
   );
   t.same(podCgroupLimits(testPod()), { cpuShares: 2, cpuQuota: undefined, memoryBytes: undefined });
   t.equal(podCgroup(testPod(), "cgroupfs", "/"), "/kubepods/besteffort/podu1");
+});
+t.test("RS11: a RuntimeClass's overhead is on top of what the Pod's containers have", async (t) => {
+  const overhead = { cpu: "250m", memory: "16Mi" };
+  const both = limited({ cpu: "200m", memory: "64Mi" });
+  t.same(
+    podCgroupLimits({ ...both, spec: { ...both.spec, containers: both.spec?.containers ?? [], overhead } }),
+    {
+      cpuShares: cpuShares(450),
+      cpuQuota: 45_000,
+      memoryBytes: 80 * 1024 ** 2,
+    },
+  );
+  t.same(podCgroupLimits(testPod({ overhead })), {
+    cpuShares: cpuShares(250),
+    cpuQuota: undefined,
+    memoryBytes: undefined,
+  });
+});
+t.test("the Pod's cgroup by driver", async (t) => {
+  t.equal(podCgroup(testPod(), "cgroupfs", "/"), "/kubepods/besteffort/podu1");
   t.equal(
     podCgroup(testPod({}, { metadata: { uid: "a-b" } }), "systemd", "/"),
     "kubepods-besteffort-poda_b.slice",
@@ -591,6 +611,7 @@ t.test("the node says why it is not ready", async (t) => {
       memoryBytes: 2 * 1024 ** 3,
       swapBytes: 0,
       maxPids: 1_000,
+      hugePages: [],
     },
     use: {
       memoryAvailableBytes: 1024 ** 3,

@@ -2,6 +2,7 @@ import type { Pod } from "#api/generated/kubernetes.ts";
 import { type CgroupLimits, childCgroups, ensureCgroup, readCgroup, removeCgroup } from "#linux/cgroup.ts";
 import type { AgentContext } from "../agent-context.ts";
 import { podCgroup, podCgroupLimits } from "../plan/container-resources.ts";
+import { podHugePages } from "../plan/huge-pages.ts";
 import { limitsMeanwhile, type PodLimits } from "../plan/resize.ts";
 import type { PodEntry } from "../pod-entry.ts";
 
@@ -16,13 +17,14 @@ export async function ensurePodCgroup(context: AgentContext, entry: PodEntry): P
   const { config, cgroups, cgroupDriver } = context;
   if (!config.cgroupsPerQos || cgroups === undefined || cgroupDriver === "systemd") return;
   const limits = podCgroupLimits(entry.pod);
+  const fixed = {
+    ...(config.podPidsLimit > 0 ? { pids: config.podPidsLimit } : {}),
+    hugePageBytes: podHugePages(entry.pod, context.node.hugePages),
+  };
   // While a resize goes on, some containers still have what they had.
   const before = entry.settled === entry.allocation ? undefined : await readPodLimits(context, entry.pod);
-  await ensureCgroup(
-    cgroups,
-    cgroupParentOf(context, entry.pod),
-    written(before === undefined ? limits : limitsMeanwhile(before, limits)),
-  );
+  const now = written(before === undefined ? limits : limitsMeanwhile(before, limits));
+  await ensureCgroup(cgroups, cgroupParentOf(context, entry.pod), { ...now, ...fixed });
 }
 
 /** The limits of the Pod's cgroup as the kernel has them; undefined when it has none of its own that we write. */

@@ -152,6 +152,7 @@ async function securityContract(
     `--pod-logs-dir=${folder}/logs`,
     `--container-logs-dir=${folder}/links`,
     `--cgroup-root=${cgroupRoot}`,
+    "--pod-max-pids=64",
     "--allowed-unsafe-sysctls=kernel.msg*",
     "--healthz-port=0",
   ]);
@@ -166,7 +167,7 @@ async function securityContract(
   const view = await started.promise;
   for (const [place, one] of cases.entries()) {
     await t.test(one.name, async (t) => {
-      await one.meanwhile?.(signal);
+      await one.meanwhile?.(() => view.podByName("default", `case-${place}-node-a`)?.cgroup ?? "");
       let told: Told = { said: "", refused: "" };
       await waitFor(one.name, () => {
         told = toldBy(view, `case-${place}-node-a`);

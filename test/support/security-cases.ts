@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Container, PodSpec } from "#api/generated/kubernetes.ts";
+import { findCgroups, readCgroup } from "#linux/cgroup.ts";
 import { run } from "./run-command.ts";
 
 /** What a process gets when a Pod asks for this. */
@@ -19,8 +20,8 @@ export interface SecurityCase {
   readonly notSays?: readonly RegExp[];
   /** Instead: the reason and the message with which the Pod or the container is refused. */
   readonly refused?: RegExp;
-  /** What happens on the node while it runs. */
-  readonly meanwhile?: (signal: AbortSignal) => Promise<void>;
+  /** What happens on the node while it runs. @param cgroup the path of its Pod's, below the hierarchies' roots. */
+  readonly meanwhile?: (cgroup: () => string) => Promise<void>;
 }
 
 /** Where the cases run. */
@@ -374,6 +375,27 @@ export function securityCases(place: SecurityPlace): readonly SecurityCase[] {
       main: { env: [{ name: "COLOUR", value: "blue" }] },
       script: "env; echo name $(hostname)",
       says: [/^PATH=\/bin:\/usr\/bin$/m, /^COLOUR=blue$/m, /^HOSTNAME=db$/m, /^name db$/m],
+    },
+    {
+      name: "RS8: a Pod has no more processes than the node lets it have",
+      script:
+        "i=0; while [ $i -lt 80 ]; do sleep 5 & i=$((i+1)); done; echo started; ls /proc | grep -c '^[0-9]'",
+      says: [/can't fork/],
+    },
+    {
+      name: "RS8 RS11: the Pod's cgroup has the limits of its containers and the overhead on top",
+      spec: { ...volume("cgroup"), overhead: { cpu: "250m", memory: "16Mi" } },
+      main: { ...mounted(), resources: { limits: { cpu: "200m", memory: "64Mi" } } },
+      script: "touch /v/ready; until [ -e /v/done ]; do sleep 0.05; done; cat /v/limits",
+      says: [/"cpuQuotaUs":45000\b/, /"memoryBytes":83886080\b/, /^64$/m],
+      meanwhile: async (cgroup) => {
+        await waitFor("it runs", () => existsSync(inHost("cgroup/ready")));
+        const cgroups = await findCgroups();
+        const pids = path.join(cgroups.controllers.get("pids") ?? "", cgroup(), "pids.max");
+        const limits = JSON.stringify(await readCgroup(cgroups, cgroup()));
+        await writeFile(inHost("cgroup/limits"), `${limits}\n${await readFile(pids, "utf8")}`);
+        await writeFile(inHost("cgroup/done"), "");
+      },
     },
     {
       name: "EN5: a variable of the Pod's comes before the image's",

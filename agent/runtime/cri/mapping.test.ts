@@ -90,3 +90,12 @@ t.test("limits that are absent are not sent", async (t) => {
     hugepageLimits: [],
   });
 });
+
+t.test("RS8: limits of huge pages go by size", async (t) => {
+  t.match(resourcesToCri({ hugepages: { "2MB": 4_194_304, "1GB": 0 } }), {
+    hugepageLimits: [
+      { pageSize: "2MB", limit: 4_194_304 },
+      { pageSize: "1GB", limit: 0 },
+    ],
+  });
+});
