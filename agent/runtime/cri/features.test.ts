@@ -22,6 +22,9 @@ const older: FakeCriFeatures = {
   mounts: { image: false, imageSubPath: false },
 };
 
+/** However slow the machine. */
+const soon = (what: string, holds: () => boolean): Promise<void> => until(what, holds, 30_000);
+
 interface Node {
   readonly agent: StandaloneAgent;
   readonly server: FakeCriServer;
@@ -69,7 +72,7 @@ t.test("SC6: Pods without the host's users get ids of their own, told of every m
   };
   const plain: PodSpec = { containers: [{ name: "main", image }] };
   const it = await node(t, features, { one: spec, two: spec, plain });
-  await until("all run", () => ["one", "two", "plain"].every((name) => phaseOf(it, name) === "Running"));
+  await soon("all run", () => ["one", "two", "plain"].every((name) => phaseOf(it, name) === "Running"));
   const firsts = ["one", "two"].map((name) => {
     const ids = at(sandboxOf(it, name), ...namespaces, "uids");
     t.same(ids, at(sandboxOf(it, name), ...namespaces, "gids"));
@@ -94,10 +97,10 @@ t.test("SC6: Pods without the host's users get ids of their own, told of every m
     uidMappings: [{ hostId: firsts[0] ?? 0 }],
   });
   await rm(path.join(it.folder, "manifests/one.yaml"));
-  await until("one is gone", () => it.agent.view.podByUid(uid) === undefined);
+  await soon("one is gone", () => it.agent.view.podByUid(uid) === undefined);
   const third = { apiVersion: "v1", kind: "Pod", metadata: { name: "three" }, spec };
   await writeFile(path.join(it.folder, "manifests/three.yaml"), JSON.stringify(third));
-  await until("three runs", () => phaseOf(it, "three") === "Running");
+  await soon("three runs", () => phaseOf(it, "three") === "Running");
   const [again] = [at(sandboxOf(it, "three"), ...namespaces, "uids")].flat();
   t.equal(at(again, "hostId"), firsts[0], "what one had");
 });
@@ -106,7 +109,7 @@ t.test("SC6: a runtime that does not tell of user namespaces is not asked for th
   const it = await node(t, older, { one: { hostUsers: false, containers: [{ name: "main", image }] } });
   const said =
     'FailedCreatePodSandBox Failed to create pod sandbox: can\'t set `spec.hostUsers: false`, runtime does not support user namespaces: the handler "" is not known';
-  await until("it is refused", () => it.agent.events.includes(said));
+  await soon("it is refused", () => it.agent.events.includes(said));
   t.equal(it.server.sandboxes.size, 0);
 });
 
@@ -116,14 +119,14 @@ t.test("SC1: Strict reaches a runtime that knows it, and is refused on one that 
     containers: [{ name: "main", image }],
   };
   const it = await node(t, features, { one: spec });
-  await until("it runs", () => phaseOf(it, "one") === "Running");
+  await soon("it runs", () => phaseOf(it, "one") === "Running");
   for (const config of [sandboxOf(it, "one"), containerOf(it, "one")])
     t.match(at(config, "linux", "securityContext"), {
       supplementalGroupsPolicy: 1,
       supplementalGroups: [7],
     });
   const other = await node(t, older, { one: spec });
-  await until("it is refused", () => phaseOf(other, "one") === "Failed");
+  await soon("it is refused", () => phaseOf(other, "one") === "Failed");
   t.equal(
     other.agent.view.podByName("default", "one-node-a")?.pod.status?.reason,
     "SupplementalGroupsPolicyNotSupported",
@@ -148,14 +151,14 @@ t.test("VO12: recursive read-only goes by what the handler can do, and its statu
     volumeMounts: [{ name: "v", readOnly: true, recursiveReadOnly: is }],
   });
   const it = await node(t, features, specs);
-  await until("all run", () => Object.keys(specs).every((name) => phaseOf(it, name) === "Running"));
+  await soon("all run", () => Object.keys(specs).every((name) => phaseOf(it, name) === "Running"));
   t.match(statusOf(it, "enabled"), told("Enabled"));
   t.match(statusOf(it, "possible"), told("Enabled"));
   t.match(statusOf(it, "disabled"), told("Disabled"));
   const other = await node(t, older, specs);
-  await until("two run", () => ["possible", "disabled"].every((name) => phaseOf(other, name) === "Running"));
+  await soon("two run", () => ["possible", "disabled"].every((name) => phaseOf(other, name) === "Running"));
   t.match(statusOf(other, "possible"), told("Disabled"));
-  await until("one is refused", () => JSON.stringify(statusOf(other, "enabled")).includes("ConfigError"));
+  await soon("one is refused", () => JSON.stringify(statusOf(other, "enabled")).includes("ConfigError"));
   t.match(statusOf(other, "enabled"), {
     state: {
       waiting: {
@@ -179,7 +182,7 @@ t.test("VO16: a runtime that knows image volumes mounts what was pulled, or a pa
   });
   const specs = { whole: spec(""), part: spec("weights"), none: spec("", "keelson.test/none:1") };
   const it = await node(t, features, specs);
-  await until("two run", () => ["whole", "part"].every((name) => phaseOf(it, name) === "Running"));
+  await soon("two run", () => ["whole", "part"].every((name) => phaseOf(it, name) === "Running"));
   const mountOf = (name: string): unknown => {
     const mounts = at(containerOf(it, name), "mounts");
     return Array.isArray(mounts) ? mounts.find((one) => at(one, "containerPath") === "/m") : undefined;
@@ -193,7 +196,7 @@ t.test("VO16: a runtime that knows image volumes mounts what was pulled, or a pa
   t.match(mountOf("part"), { image: { image: `sha256:${model}` }, imageSubPath: "weights" });
   const waiting = ({ agent }: Node, name: string): unknown =>
     agent.view.podByName("default", `${name}-node-a`)?.pod.status?.containerStatuses?.[0]?.state?.waiting;
-  await until("one cannot be pulled", () => JSON.stringify(waiting(it, "none") ?? "").includes("Pull"));
+  await soon("one cannot be pulled", () => JSON.stringify(waiting(it, "none") ?? "").includes("Pull"));
   t.match(waiting(it, "none"), { reason: /^(ErrImagePull|ImagePullBackOff)$/, message: /none:1/ });
   const cases = [
     { name: "whole", mounts: { image: false, imageSubPath: false }, says: /cannot mount images/ },
@@ -201,7 +204,7 @@ t.test("VO16: a runtime that knows image volumes mounts what was pulled, or a pa
   ] as const;
   for (const { name, mounts, says } of cases) {
     const other = await node(t, { ...features, mounts }, { [name]: specs[name] });
-    await until("it is refused", () =>
+    await soon("it is refused", () =>
       JSON.stringify(waiting(other, name) ?? "").includes("CreateContainerError"),
     );
     t.match(waiting(other, name), { reason: "CreateContainerError", message: says });
