@@ -159,6 +159,11 @@ t.test("a container joins its sandbox and is limited as the Pod says", async (t)
   t.notOk("Entrypoint" in plain || "Cmd" in plain, "the image's own");
   t.same(plain.HostConfig?.SecurityOpt, ["seccomp=unconfined"], "no profile is Kubernetes' default");
   t.equal(plain.HostConfig?.Runtime, undefined);
+  const labelled = { ...container, security: { ...container.security, selinux: { level: "s0:c1,c2" } } };
+  t.match(containerToDocker(labelled, sandbox, holding, logs).HostConfig?.SecurityOpt, [
+    "no-new-privileges",
+    "label=level:s0:c1,c2",
+  ]);
   const sealed = containerToDocker(container, sandbox, { id: "S", handler: "kata" }, logs);
   t.equal(sealed.HostConfig?.Runtime, "kata", "the sandbox's");
 });
