@@ -30,7 +30,7 @@ import { run } from "../support/run-command.ts";
 const needed = ["/usr/bin/containerd", "/usr/sbin/dockerd", "/usr/lib/cni/bridge", "/bin/busybox"];
 const missing = needed.find((file) => !existsSync(file));
 const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && `needs ${missing}`;
-const script = "nc -ll -p 8080 -e /bin/cat & while :; do sleep 1; done";
+const script = "nc -ll -p 8080 -e /bin/cat & exec cat";
 t.setTimeout(240_000);
 
 t.test("Docker's processes stream", { skip }, async (t) => {
@@ -153,6 +153,25 @@ async function streams(
         client.close();
         await idle();
       }
+    },
+  );
+
+  await t.test(
+    `agent §2.3: ${runtime.name}: who attaches reads and writes, and leaves it running`,
+    async (t) => {
+      for (const word of ["first", "second"]) {
+        const url = `http://${host}/attach/default/logs/main?input=1&output=1`;
+        const { session } = await connectSpdy(url, ["v4.channel.k8s.io"], signal);
+        const error = await session.open({ streamType: "error" });
+        const stdin = await session.open({ streamType: "stdin" });
+        const stdout = await session.open({ streamType: "stdout" });
+        error.resume();
+        stdin.write(`${word}\n`);
+        t.equal(String(await once(stdout, "data")), `${word}\n`);
+        session.destroy();
+        await idle();
+      }
+      t.equal((await runtime.containerStatus(id, signal))?.state, "running");
     },
   );
 
