@@ -183,7 +183,12 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
           message === 'MountVolume.SetUp failed for volume "settings" : configmap "settings" not found',
       ),
     );
-    t.equal((await get("web"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason, "ContainerCreating");
+    // A status that soon may be another comes a little later than the event.
+    await until(
+      "its status says what it waits for",
+      async () =>
+        (await get("web"))?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ContainerCreating",
+    );
     await admin.create(
       configMaps,
       { metadata: { name: "settings", namespace: "default" }, data: { color: "green" } },
