@@ -354,7 +354,7 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_00
           await agent.kill();
           deaths += 1;
           agent = startAgent();
-          const aliveMs = 700 + random.below(600) + 20 * deaths;
+          const aliveMs = 400 + random.below(600) + 40 * deaths;
           for (const endsAt = Date.now() + aliveMs; Date.now() < endsAt && !(await holds()); )
             await systemClock.sleep(20, signal);
         }
@@ -374,7 +374,8 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_00
       }
       for (const name of ["sixth", "seventh"]) await remove(name);
       await killUntil("all is taken down", () => driver.published.size + driver.staged.size === 0);
-      t.ok(deaths > 2, `${deaths} deaths`);
+      // A quick machine needs no more than one agent after it for each half.
+      t.ok(deaths >= 2, `${deaths} deaths`);
       for (const name of ["sixth", "seventh"]) await gone(name);
       await until("nothing is left", () => !existsSync(path.dirname(global)));
       const points = (await mountPoints()).filter((point) => point.startsWith(`${folder}/kubelet`));
