@@ -614,8 +614,8 @@ export async function runAgent(config: AgentConfig, ports: AgentPorts, signal: A
           within,
         ),
       (within) => limitLocalStorage(context, () => table.entries.values(), within),
-      async () => {
-        if (kernelLog !== undefined) await oomKills.run();
+      async (within) => {
+        if (kernelLog !== undefined) await oomKills.run(within);
       },
       (within) => serveHealth(config, view, within),
       async (within) => ports.startServer?.(config, { view, runtime, client, log, clock, metrics }, within),

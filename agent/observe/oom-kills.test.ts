@@ -87,7 +87,7 @@ t.test(
   "the log is looked at without a word of the runtime's too, and a log that breaks is survived",
   async (t) => {
     const { clock, log, said, kills, stop } = setUp();
-    const running = kills.run();
+    const running = kills.run(stop.signal);
     log.push(line(`/kubepods/podu1/${web}`, "tail", 7));
     await clock.advance(6_000);
     t.equal(said.length, 1);

@@ -53,10 +53,11 @@ export class OomKills<C extends OomContainer> {
     this.#signal = signal;
   }
 
-  async run(): Promise<void> {
-    while (!this.#signal.aborted) {
+  /** Looks again and again, until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
       this.look();
-      await this.#ports.clock.sleep(lookMs, this.#signal).catch(() => undefined);
+      await this.#ports.clock.sleep(lookMs, signal).catch(() => undefined);
     }
   }
 
