@@ -2,10 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { Container, Pod, PodSpec } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { configMaps, events, leases, nodes, pods, secrets, serviceAccounts } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
 import { systemClock } from "#lib/clock.ts";
@@ -18,9 +15,8 @@ import { Channel } from "../../agent/runtime/cri/channel.ts";
 import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
 import { testContainerd } from "../support/containerd.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 
@@ -88,25 +84,9 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
   const folder = containerd.directory;
   const cgroupRoot = `/${path.basename(folder)}`;
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const control = runControl(
-    parseFlags("control", controlFlags, [
-      `--data-dir=${folder}/data`,
-      `--config-dir=${folder}/config`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      "--node-name=node-a",
-      "--disable-dns",
-      "--scheduler-port=0",
-      "--controllers-port=0",
-    ]),
-    { log: noLog, clock: systemClock, ready: ready.resolve },
-    stop.signal,
-  );
-  control.catch(ready.reject);
-  await ready.promise;
-  const admin = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
-  const own = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/node.kubeconfig`)));
+  const control = await controlHere(folder);
+  const admin = control.client("admin");
+  const own = control.client("node");
   await mkdir(`${folder}/manifests`);
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
@@ -673,7 +653,7 @@ t.test("Pods of an API run on containerd, and their story is told", { skip, time
 
   stop.abort();
   await agent.ended;
-  await control;
+  await control.stop();
   await Promise.all([admin.close(), own.close(), runtime.close()]);
   await removeCgroup(await findCgroups(), cgroupRoot);
 });

@@ -4,10 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { Container, PersistentVolumeSpec, Pod, PodSpec } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import {
   csiDrivers,
   csiNodes,
@@ -20,19 +17,16 @@ import {
   volumeAttachments,
 } from "#api/resources.ts";
 import { systemClock } from "#lib/clock.ts";
-import { parseFlags } from "#lib/flags.ts";
-import { noLog } from "#lib/log.ts";
 import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
 import { mountPoints } from "#linux/mount.ts";
 import { Channel } from "../../agent/runtime/cri/channel.ts";
 import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
 import { attachmentName } from "../../agent/volumes/csi/plan/csi-names.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
 import type { AgentProgram } from "../support/agent-program.ts";
 import { testContainerd } from "../support/containerd.ts";
 import { TestCsiDriver } from "../support/csi-driver.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 import { fuzzSeed, Random } from "../support/mutate.ts";
@@ -86,24 +80,8 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_00
   channel.close();
   const folder = containerd.directory;
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const control = runControl(
-    parseFlags("control", controlFlags, [
-      `--data-dir=${folder}/data`,
-      `--config-dir=${folder}/config`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      "--node-name=node-a",
-      "--disable-dns",
-      "--scheduler-port=0",
-      "--controllers-port=0",
-    ]),
-    { log: noLog, clock: systemClock, ready: ready.resolve },
-    stop.signal,
-  );
-  control.catch(ready.reject);
-  await ready.promise;
-  const admin = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
+  const control = await controlHere(folder);
+  const admin = control.client("admin");
   await mkdir(`${folder}/manifests`);
   const startAgent = () => {
     const program: AgentProgram = {
@@ -411,7 +389,7 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_00
   await until("no directory is left", () => readdirSync(`${folder}/kubelet/pods`).length === 0);
   await agent.kill();
   stop.abort();
-  await control;
+  await control.stop();
   await admin.close();
   await removeCgroup(await findCgroups(), `/${path.basename(folder)}`);
 });

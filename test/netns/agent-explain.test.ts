@@ -2,10 +2,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { events, pods, serviceAccounts } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
 import { systemClock } from "#lib/clock.ts";
@@ -18,9 +15,8 @@ import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
 import { keelson } from "../../cli/local/agent-fixture.ts";
 import { runAgentHere } from "../../cli/node/run-agent.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
 import { testContainerd } from "../support/containerd.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 import { root } from "../support/paths.ts";
@@ -70,27 +66,10 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
   await importImage(channel, busyboxImage(), image, signal);
   channel.close();
   const folder = containerd.directory;
-  const stopControl = new AbortController();
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const control = runControl(
-    parseFlags("control", controlFlags, [
-      `--data-dir=${folder}/data`,
-      `--config-dir=${folder}/config`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      "--node-name=node-a",
-      "--disable-dns",
-      "--scheduler-port=0",
-      "--controllers-port=0",
-    ]),
-    { log: noLog, clock: systemClock, ready: ready.resolve },
-    stopControl.signal,
-  );
-  control.catch(ready.reject);
-  await ready.promise;
-  const admin = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
-  const own = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/node.kubeconfig`)));
+  const control = await controlHere(folder);
+  const admin = control.client("admin");
+  const own = control.client("node");
   await mkdir(`${folder}/manifests`);
   const socket = `${folder}/agent.sock`;
   const config = parseFlags("agent", flags, [
@@ -338,8 +317,7 @@ t.test("explain on containerd, asked as a person asks", { skip, timeout: 170_000
       `apiVersion: v1\nkind: Pod\nmetadata: {name: static}\nspec:\n  hostNetwork: true\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {name: main, image: "${image}", command: [/bin/sh, -c, "${forEver}"]}\n`,
     );
     await says("static", /Running, ready/);
-    stopControl.abort();
-    await control;
+    await control.stop();
     const text = await says("web", /the API\n +it is away/);
     await show("away.txt", text);
     t.match(text, /Running, ready since/);

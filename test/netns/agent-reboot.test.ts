@@ -2,10 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { Pod } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { configMaps, pods, secrets, serviceAccounts } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
 import { systemClock } from "#lib/clock.ts";
@@ -20,9 +17,8 @@ import { Channel } from "../../agent/runtime/cri/channel.ts";
 import { criCodec } from "../../agent/runtime/cri/codec.ts";
 import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
 import { testContainerd, type TestContainerd } from "../support/containerd.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 
@@ -62,34 +58,9 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   await using machine = await testContainerd("reboot-a");
   enterNetns(machine.netns);
 
-  const startControl = async () => {
-    const stop = new AbortController();
-    const ready = Promise.withResolvers<void>();
-    const running = runControl(
-      parseFlags("control", controlFlags, [
-        `--data-dir=${folder}/data`,
-        `--config-dir=${folder}/config`,
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        "--node-name=node-a",
-        "--disable-dns",
-        "--scheduler-port=0",
-        "--controllers-port=0",
-      ]),
-      { log: noLog, clock: systemClock, ready: ready.resolve },
-      stop.signal,
-    );
-    running.catch(ready.reject);
-    await ready.promise;
-    return async (): Promise<void> => {
-      stop.abort();
-      await running;
-    };
-  };
-  const client = () => new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
   await mkdir(`${folder}/manifests`);
   const startAgent = (runtime: CriRuntime, podCache: string) => {
-    const own = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/node.kubeconfig`)));
+    const own = control.client("node");
     const config = parseFlags("agent", flags, [
       "--hostname-override=node-a",
       "--fail-swap-on=false",
@@ -142,8 +113,8 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
       .toSorted();
 
   // The life before: three Pods run.
-  let stopControl = await startControl();
-  let admin = client();
+  let control = await controlHere(folder);
+  let admin = control.client("admin");
   const get = (name: string) =>
     admin.get(pods, { namespace: "default", name }, signal).catch((cause: unknown) => {
       if (isReason(cause, "NotFound")) return undefined;
@@ -195,7 +166,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   await agent.end();
   await admin.delete(pods, { namespace: "default", name: "gone" }, { gracePeriodSeconds: 0 }, signal);
   await admin.close();
-  await stopControl();
+  await control.stop();
   await wipe(first);
   await first.close();
 
@@ -238,8 +209,8 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   await t.test(
     "when the API is back, what was deleted meanwhile ends, and the rest is reported",
     async (t) => {
-      stopControl = await startControl();
-      admin = client();
+      control = await controlHere(folder);
+      admin = control.client("admin");
       await until("gone ends", async () => (await runs(second)).join() === "web", 60_000);
       await until(
         "the new container is told",
@@ -269,7 +240,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
       const plainUid = (await get("plain"))?.metadata?.uid;
       await agent.end();
       await admin.close();
-      await stopControl();
+      await control.stop();
       t.same(readdirSync(cache).toSorted(), ["nodes.jsonl", "objects.jsonl", "pods.jsonl", "services.jsonl"]);
       await wipe(second);
       await unmountBelow(`${folder}/kubelet`);
@@ -277,8 +248,8 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
       await until("plain runs again", async () => (await runs(second)).join() === "plain", 30_000);
       t.equal(token(plainUid), "");
       t.ok(agent.said.includes("a pod begins without a service account token"));
-      stopControl = await startControl();
-      admin = client();
+      control = await controlHere(folder);
+      admin = control.client("admin");
       await until("the other one runs", async () => (await runs(second)).join() === "plain,web", 60_000);
       await until("the token is there", () => token(plainUid).startsWith("ey"), 30_000);
     },
@@ -287,7 +258,7 @@ t.test("a node comes up with no control plane in reach", { skip, timeout: 240_00
   await t.test("switched off, nothing starts and nothing is kept", async (t) => {
     await agent.end();
     await admin.close();
-    await stopControl();
+    await control.stop();
     await wipe(second);
     await unmountBelow(`${folder}/kubelet`);
     t.ok(existsSync(`${cache}/pods.jsonl`));

@@ -1,10 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { Pod } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import { events, nodes, pods, serviceAccounts } from "#api/resources.ts";
 import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
@@ -14,8 +11,7 @@ import { flags } from "../../agent/config.ts";
 import { runAgent } from "../../agent/main.ts";
 import type { AgentView } from "../../agent/model.ts";
 import { FakeRuntime } from "../../agent/runtime/fake.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { run } from "../support/run-command.ts";
 
@@ -31,27 +27,9 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
   await run("nsenter", `--net=/run/netns/${netns}`, "ip", "link", "set", "lo", "up");
   enterNetns(netns);
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const control = runControl(
-    parseFlags("control", controlFlags, [
-      `--data-dir=${folder}/data`,
-      `--config-dir=${folder}/config`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      "--node-name=node-a",
-      "--disable-dns",
-      "--scheduler-port=0",
-      "--controllers-port=0",
-    ]),
-    { log: noLog, clock: systemClock, ready: ready.resolve },
-    stop.signal,
-  );
-  control.catch(ready.reject);
-  await ready.promise;
-  const client = (name: string) =>
-    new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/${name}.kubeconfig`)));
-  const admin = client("admin");
-  const own = client("node");
+  const control = await controlHere(folder);
+  const admin = control.client("admin");
+  const own = control.client("node");
   await mkdir(`${folder}/manifests`);
   const runtime = new FakeRuntime(systemClock);
   runtime.addImage("busybox", { entrypoint: ["sh", "-c", "trap 'exit 0' TERM; sleep 1000"] });
@@ -287,7 +265,7 @@ t.test("Pods of an API and static Pods beside each other", { skip, timeout: 120_
 
   stop.abort();
   await agent.ended;
-  await control;
+  await control.stop();
   await Promise.all([admin.close(), own.close()]);
   await run("ip", "netns", "delete", netns);
   await rm(folder, { recursive: true, force: true });

@@ -5,10 +5,7 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
 import t, { type Test } from "tap";
-import { ApiClient } from "#api/client.ts";
 import type { PersistentVolumeSpec, Pod } from "#api/generated/kubernetes.ts";
-import { HttpTransport } from "#api/http-transport.ts";
-import { loadKubeconfig } from "#api/kubeconfig.ts";
 import {
   configMaps,
   persistentVolumeClaims,
@@ -31,10 +28,9 @@ import { CriRuntime } from "../../agent/runtime/cri/cri-runtime.ts";
 import { importImage } from "../../agent/runtime/cri/import-image.ts";
 import { DockerRuntime } from "../../agent/runtime/docker/docker-runtime.ts";
 import type { PodNetwork, Runtime } from "../../agent/runtime/runtime.ts";
-import { flags as controlFlags } from "../../control/config.ts";
-import { runControl } from "../../control/main.ts";
 import { testContainerd } from "../support/containerd.ts";
 import { testDockerd } from "../support/dockerd.ts";
+import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxArchive, busyboxImage } from "../support/image-tar.ts";
 import { run } from "../support/run-command.ts";
@@ -165,25 +161,9 @@ async function story(t: Test, { runtime, directory: folder }: Ready, signal: Abo
   await writeFile(`${folder}/disk/file`, "of the node");
   const cgroupRoot = `/${path.basename(folder)}`;
   const stop = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const control = runControl(
-    parseFlags("control", controlFlags, [
-      `--data-dir=${folder}/data`,
-      `--config-dir=${folder}/config`,
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
-      "--node-name=node-a",
-      "--disable-dns",
-      "--scheduler-port=0",
-      "--controllers-port=0",
-    ]),
-    { log: noLog, clock: systemClock, ready: ready.resolve },
-    stop.signal,
-  );
-  control.catch(ready.reject);
-  await ready.promise;
-  const admin = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/admin.kubeconfig`)));
-  const own = new ApiClient(new HttpTransport(loadKubeconfig(`${folder}/config/node.kubeconfig`)));
+  const control = await controlHere(folder);
+  const admin = control.client("admin");
+  const own = control.client("node");
   const config = parseFlags("agent", flags, [
     "--hostname-override=node-a",
     "--fail-swap-on=false",
@@ -360,7 +340,7 @@ async function story(t: Test, { runtime, directory: folder }: Ready, signal: Abo
 
   stop.abort();
   await agent;
-  await control;
+  await control.stop();
   await Promise.all([admin.close(), own.close(), runtime.close()]);
   await removeCgroup(await findCgroups(), cgroupRoot);
 }
