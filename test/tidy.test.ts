@@ -56,6 +56,22 @@ t.test("plan/ and model.ts are pure, and borrow no effect through an import", as
   );
 });
 
+t.test(
+  "a package is not loaded lazily by itself: in the bundle one of CommonJS has no names then",
+  async (t) => {
+    // These two are modules, and looked at in the bundle.
+    const asModules = new Set(["reflect-metadata", "@peculiar/x509"]);
+    for (const [file, text] of texts) {
+      if (file.endsWith(".test.ts")) continue;
+      for (const [, specifier = ""] of withoutComments(text).matchAll(/await import\(\s*"([^"]+)"/g)) {
+        if (/^(?:[.#]|node:)/.test(specifier) || asModules.has(specifier)) continue;
+        t.fail(`${file} loads "${specifier}": load a file of ours that imports it`);
+      }
+    }
+    t.pass();
+  },
+);
+
 t.test("names of files are kebab-case and imports name the file", async (t) => {
   for (const [file, text] of texts) {
     if (!/^[a-z0-9-]+(\.test)?\.ts$/.test(path.basename(file))) t.fail(`${file} is not in kebab-case`);

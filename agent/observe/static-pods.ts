@@ -4,7 +4,7 @@ import path from "node:path";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import type { Clock } from "#lib/clock.ts";
 import { errorText, type Log } from "#lib/log.ts";
-import { manifestReader } from "./manifest-reader.ts";
+import { loadManifests } from "./load-manifests.ts";
 
 /** Largest manifest that is read, in bytes. */
 const maxManifestBytes = 3 * 1024 * 1024;
@@ -62,13 +62,13 @@ function startWatch(place: string, changed: () => void): FSWatcher | undefined {
 async function scan(place: string, known: Map<string, Pod>, ports: StaticPodPorts): Promise<readonly Pod[]> {
   const found = new Map<string, Pod>();
   for (const file of await manifests(place)) {
-    const { parse, staticPod } = await manifestReader();
     try {
+      const { podOfManifest } = await loadManifests();
       const { size } = await stat(file);
       if (size > maxManifestBytes)
         throw new Error(`cannot run "${file}": it is larger than ${maxManifestBytes} bytes`);
-      const pod = staticPod(
-        parse(await readFile(file, "utf8")),
+      const pod = podOfManifest(
+        await readFile(file, "utf8"),
         { kind: "file", place: file },
         ports.nodeName,
         ports.clock.now(),

@@ -1,6 +1,5 @@
-import type { Pod } from "#api/generated/kubernetes.ts";
 import { errorText } from "#lib/log.ts";
-import { manifestReader } from "./manifest-reader.ts";
+import { loadManifests } from "./load-manifests.ts";
 import type { StaticPodPorts } from "./static-pods.ts";
 
 /** Largest answer that is read, in bytes. */
@@ -32,12 +31,8 @@ export async function followStaticUrl(
     try {
       const answer = await read(source, signal);
       if (answer !== before) {
-        const { manifestsOf, parse, staticPod } = await manifestReader();
-        const seenMs = clock.now();
-        const found: Pod[] = manifestsOf(parse(answer)).map((manifest) =>
-          staticPod(manifest, { kind: "http", place: shown }, nodeName, seenMs),
-        );
-        ports.changed(found);
+        const { podsOfManifest } = await loadManifests();
+        ports.changed(podsOfManifest(answer, { kind: "http", place: shown }, nodeName, clock.now()));
         before = answer;
       }
       said = "";

@@ -1,3 +1,4 @@
+import { Client, credentials } from "@grpc/grpc-js";
 import { probeUserAgent } from "./user-agent.ts";
 
 /**
@@ -11,8 +12,6 @@ export async function grpcHealth(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<number> {
-  // Loaded when the first gRPC probe runs: most nodes have none.
-  const { Client, credentials } = await import("@grpc/grpc-js");
   signal.throwIfAborted();
   const client = new Client(address, credentials.createInsecure(), {
     "grpc.primary_user_agent": probeUserAgent,

@@ -4,7 +4,6 @@ import { errorText } from "#lib/log.ts";
 import { expand } from "../plan/expand.ts";
 import { portNumber } from "../plan/probe-verdict.ts";
 import { type Runtime, RuntimeError } from "../runtime/runtime.ts";
-import { grpcHealth } from "./grpc-health.ts";
 import { httpGet } from "./http-get.ts";
 import { probeUserAgent } from "./user-agent.ts";
 
@@ -153,6 +152,8 @@ async function askGrpc(
 ): Promise<ProbeAnswer> {
   const names = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
   try {
+    // Loaded when the first gRPC probe runs: most nodes have none.
+    const { grpcHealth } = await import("./grpc-health.ts");
     const status = await grpcHealth(address, service, timeoutMs, signal);
     if (status === 1) return { outcome: "success", output: "service healthy" };
     return { outcome: "failure", output: `service unhealthy (responded with "${names[status] ?? status}")` };
