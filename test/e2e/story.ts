@@ -121,6 +121,12 @@ async function streams(t: Test, cluster: TestCluster): Promise<void> {
   await cluster.apply(podYaml("crasher", "echo first words; exit 3"));
   await cluster.apply(`${podYaml("reader", "while read line; do echo got $line; done")}    stdin: true\n`);
   await cluster.kubectl("wait --for=condition=Ready pod/talker pod/reader --timeout=30s");
+  // Ready so soon that it may not have said enough for what follows.
+  await eventually(
+    "the talker has said three lines",
+    () => cluster.get("logs talker"),
+    (text) => text.split("\n").length > 3,
+  );
   await eventually(
     "crasher restarted",
     () => cluster.get("get pod crasher -o jsonpath={.status.containerStatuses[0].restartCount}"),
