@@ -19,6 +19,7 @@ import { testContainerd } from "../support/containerd.ts";
 import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
+import { until } from "../support/until.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
   (file) => !existsSync(file),
@@ -27,18 +28,6 @@ const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && 
 const image = "docker.io/keelson/busybox:1";
 t.setTimeout(300_000);
 const log = process.env["AGENT_LOG"] === undefined ? noLog : jsonLog("agent", "info");
-
-async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  withinMs = 30_000,
-): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 const web: Pod = {
   metadata: { name: "web", namespace: "default", labels: { app: "web" } },

@@ -30,6 +30,7 @@ import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 import { fuzzSeed, Random } from "../support/mutate.ts";
+import { until } from "../support/until.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
   (file) => !existsSync(file),
@@ -38,18 +39,6 @@ const skip = process.getuid?.() !== 0 ? "needs root" : missing !== undefined && 
 const image = "docker.io/keelson/busybox:1";
 const plain = "csi.example.com";
 const attached = "attached.example.com";
-
-async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  withinMs = 30_000,
-): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in ${withinMs} ms: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 function podOf(name: string, script: string, volumes: PodSpec["volumes"], more: Partial<Container>): Pod {
   return {
@@ -120,9 +109,9 @@ t.test("Pods have volumes of CSI drivers on containerd", { skip, timeout: 240_00
   let agent = startAgent();
   const get = (name: string) =>
     admin.get(pods, { namespace: "default", name }, signal).catch(() => undefined);
-  const running = (name: string): Promise<void> =>
+  const running = (name: string): Promise<true> =>
     until(`${name} runs`, async () => (await get(name))?.status?.phase === "Running");
-  const gone = (name: string): Promise<void> =>
+  const gone = (name: string): Promise<true> =>
     until(`${name} is gone`, async () => (await get(name)) === undefined);
   const remove = async (name: string): Promise<void> => {
     await admin.delete(pods, { namespace: "default", name }, {}, signal);

@@ -5,7 +5,6 @@ import t from "tap";
 import type { Pod, PodSpec } from "#api/generated/kubernetes.ts";
 import { events, pods, serviceAccounts } from "#api/resources.ts";
 import { isReason } from "#api/status-error.ts";
-import { systemClock } from "#lib/clock.ts";
 import { parseFlags } from "#lib/flags.ts";
 import { noLog } from "#lib/log.ts";
 import { findCgroups, removeCgroup } from "#linux/cgroup.ts";
@@ -21,6 +20,7 @@ import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxImage } from "../support/image-tar.ts";
 import { root } from "../support/paths.ts";
 import { run } from "../support/run-command.ts";
+import { until } from "../support/until.ts";
 
 const missing = ["/usr/bin/containerd", "/usr/lib/cni/bridge", "/bin/busybox"].find(
   (file) => !existsSync(file),
@@ -32,16 +32,6 @@ const nowhere = "127.0.0.1:9/none/none:1";
 t.setTimeout(180_000);
 /** Where the output is written that the documents show. */
 const shown = process.env["EXPLAIN_OUTPUT"];
-
-async function until<T>(what: string, holds: () => Promise<T | undefined | false>): Promise<T> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    const value = await holds();
-    if (value !== undefined && value !== false) return value;
-    if (Date.now() > deadline) throw new Error(`it did not come to this in 30 s: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 const forEver = "trap 'exit 0' TERM; touch /tmp/ready; while :; do sleep 0.1; done";
 

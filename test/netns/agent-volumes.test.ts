@@ -34,6 +34,7 @@ import { controlHere } from "../support/control-here.ts";
 import { enterNetns } from "../support/enter-netns.ts";
 import { busyboxArchive, busyboxImage } from "../support/image-tar.ts";
 import { run } from "../support/run-command.ts";
+import { until } from "../support/until.ts";
 
 t.setTimeout(300_000);
 const image = "docker.io/keelson/busybox:1";
@@ -72,14 +73,6 @@ const noNetwork: PodNetwork = {
   delete: async () => undefined,
   addresses: async () => ["192.0.2.9"],
 };
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`it did not come to this in 30 s: ${what}`);
-    await systemClock.sleep(50, AbortSignal.timeout(1_000));
-  }
-}
 
 /** Every kind of volume that the agent makes or mounts by itself, in one Pod of a user that is not root. */
 const manyVolumes: Pod = {
