@@ -14,9 +14,9 @@ export interface AgentConfig {
   /** "" for no static Pods. */
   readonly staticPodPath: string;
   readonly fileCheckMs: number;
-  /** "" for no static Pods from there. */
   readonly podCache: PodCacheMode;
   readonly podCacheAfterMs: number;
+  /** "" for no static Pods from there. */
   readonly staticPodUrl: string;
   readonly staticPodUrlHeaders: Readonly<Record<string, string>>;
   readonly httpCheckMs: number;

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Pod } from "#api/generated/kubernetes.ts";
 import { keyOf, keyText } from "#api/meta.ts";
 import { markApiSource } from "./plan/mark-source.ts";
+import { ownedConditions } from "./plan/pod-conditions.ts";
 import { qosClass } from "./plan/qos.ts";
 import { containersOf, type SpecContainer } from "./plan/containers-of.ts";
 import { isMirror } from "./plan/mirror-pod.ts";
@@ -189,17 +190,7 @@ function isRelevant(before: Pod, now: Pod): boolean {
     metadata?.deletionTimestamp,
     metadata?.deletionGracePeriodSeconds,
     metadata?.generation,
-    (status?.conditions ?? []).filter(({ type }) => !ownedTypes.has(type)),
+    (status?.conditions ?? []).filter(({ type }) => !ownedConditions.includes(type)),
   ];
   return !isDeepStrictEqual(core(before), core(now));
 }
-
-const ownedTypes = new Set([
-  "PodReadyToStartContainers",
-  "Initialized",
-  "Ready",
-  "ContainersReady",
-  "PodScheduled",
-  "PodResizePending",
-  "PodResizeInProgress",
-]);

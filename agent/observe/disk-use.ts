@@ -9,9 +9,8 @@ const options: ProgramOptions = { timeoutMs: 30_000 };
  * @returns undefined when it cannot be told now: files come and go while they are counted.
  */
 export async function diskUse(directory: string, signal: AbortSignal): Promise<number | undefined> {
-  const { output } = await runProgram("du", ["-skx", directory], options, signal).catch((cause: unknown) => {
+  const { output } = await runProgram("du", ["-skx", directory], options, signal).catch(() => {
     signal.throwIfAborted();
-    void cause;
     return { output: "" };
   });
   // It ends with 1 when a file went away meanwhile, and has counted the others.

@@ -71,9 +71,8 @@ async function measure(
     const layer =
       newest === undefined
         ? undefined
-        : await context.runtime.writableLayerBytes(newest.id, signal).catch((cause: unknown) => {
+        : await context.runtime.writableLayerBytes(newest.id, signal).catch(() => {
             signal.throwIfAborted();
-            void cause;
             return undefined;
           });
     containers.set(name, (logs ?? 0) + (layer ?? 0));
